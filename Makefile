@@ -1,0 +1,38 @@
+# The commands of README and CI. Real brokers are started by internal/testbed on free loopback ports.
+GO         ?= go
+TESTBED     = $(GO) run ./internal/testbed
+TESTFLAGS  ?= -race -count=1 -p 2 -timeout 20m
+STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
+
+.PHONY: build test lint check bench brokers mutants
+
+# make test: all tests, with every broker that can be had here; one line per broker at the end.
+test:
+	$(TESTBED) test -- $(TESTFLAGS) ./...
+
+build:
+	$(GO) build ./...
+
+# make lint: what reads the code. Fast red first.
+lint:
+	@unformatted=$$(gofmt -l .); if [ -n "$$unformatted" ]; then \
+		echo "not formatted (run gofmt -w):"; echo "$$unformatted"; exit 1; fi
+	$(GO) mod tidy -diff
+	$(GO) vet ./...
+	$(STATICCHECK) ./...
+
+# make check: what CI runs (lint, test), and a short fuzz of every parser of foreign input.
+check: lint test
+	$(TESTBED) fuzz -time 5s ./...
+
+# make bench: figures, outside of the tests.
+bench:
+	$(TESTBED) run -brokers artemis,artemis2,kafka -- $(GO) run ./internal/bench
+
+# make brokers: download what the brokers need, start nothing.
+brokers:
+	$(TESTBED) fetch
+
+# make mutants: plant one bug at a time in the journal; its tests must find each by name.
+mutants:
+	cd spool && ./testdata/mutants.sh

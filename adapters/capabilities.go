@@ -1,0 +1,191 @@
+package adapters
+
+// Capabilities are what a kind of broker claims. The conformance suite proves each claim and skips only what is not
+// claimed.
+type Capabilities struct {
+	Sources, Targets []Form // forms of address that can be opened
+
+	Settle          Grain    // in what portions a source settles
+	SettleConfirmed bool     // nil from Settle means that the broker has answered, not only that the frame was written
+	Attempts        Counting // what a redelivery tells about itself
+	RejectAside     bool     // Rejected puts the message in a place of the source's own (dead-letter address)
+	Order           Ordering // what order a source hands out
+	RefusalStops    bool     // a refused message stops the later ones of the same Send, so order holds with many in flight
+
+	Durable bool // what Send confirmed survives a kill of the broker
+	Target  Class
+	Source  Identity
+
+	MaxSize int64 // largest message in bytes, 0 = the broker decides; Config.Limits.MaxSize bounds it further
+	Headers Headers
+}
+
+// Grain is the portion in which a source settles.
+type Grain uint8
+
+// The grains.
+const (
+	Each   Grain = iota + 1 // every delivery by itself (AMQP, JetStream)
+	Prefix                  // the gap-free front of a partition (Kafka)
+	Batch                   // all that was received since the last settle (a unit of work, IBM MQ)
+)
+
+// Counting is what a redelivery tells about itself.
+type Counting uint8
+
+// How Delivery.Attempt is known.
+const (
+	CountNone Counting = iota // always 1
+	CountFlag                 // 1, or 2 for "redelivered"
+	CountEach                 // rises with every redelivery
+)
+
+// Ordering is the order in which one source hands out what was sent to its address.
+type Ordering uint8
+
+// The orders.
+const (
+	OrderNone       Ordering = iota
+	OrderPerKey              // among messages with an equal Message.Key (Kafka: within a partition)
+	OrderPerAddress          // among all messages of the address
+)
+
+// Class says what a target does with a message that is sent again (delivery.md, section 1).
+type Class uint8
+
+// The classes of targets.
+const (
+	ClassNone   Class = iota // T-none: takes it a second time
+	ClassWindow              // T-window: drops an id that it remembers
+	ClassTx                  // T-tx: transaction with state that can be read back
+)
+
+func (c Class) String() string { return [...]string{"T-none", "T-window", "T-tx"}[min(int(c), 2)] }
+
+// Identity says how a source's redelivery can be told from a new message (delivery.md, section 1).
+type Identity uint8
+
+// The classes of sources.
+const (
+	SourceNone     Identity = iota // S-none: not at all
+	SourceID                       // S-id: by an id
+	SourcePosition                 // S-position: by a position that cannot repeat
+)
+
+// Headers is what a protocol can hold of a Message natively. The package bridge fits a message to it; what has no
+// native place travels in Posthouse's own headers.
+type Headers struct {
+	Protocol string // ends with the same Protocol exchange natively held fields and Native without conversion
+	Fields   Field  // native fields, a set
+
+	IDs      FormSet // forms of ID and Corr that arrive as sent
+	MaxID    int     // bytes, 0 = no limit
+	FixedIDs bool    // ids and group ids are exactly MaxID bytes, padded with zeros (IBM MQ)
+	Types    TypeSet // property types that arrive as sent; others travel as text with a type tag
+	TextOnly bool    // property values must be printable ASCII text
+	Names    NameRule
+	MaxName  int // bytes, 0 = no limit
+
+	Duplicates bool // several properties of one name, in order
+	NullValues bool
+	NullBody   bool // null differs from empty
+	Bodies     BodySet
+	Cuts       bool // several data sections stay several
+
+	ExpiryUnit  int64 // ms per unit of a relative expiry; 1 where absolute ms
+	Relative    bool  // only the remaining lifetime is held, so the absolute expiry needs a header of Posthouse's own
+	MaxExpiry   int64 // in units, 0 = no limit
+	CreatedUnit int64 // ms per unit of the creation time; 0 where there is none
+	MaxPriority uint8 // 0 where there is none
+
+	MaxBytes   int      // budget for the whole header block in bytes, 0 = 32 KiB for Posthouse's own
+	Underscore bool     // Posthouse's own headers are spelled posthouse_x
+	Reserved   []string // prefixes of property names that are commands or hop metadata of this protocol
+}
+
+// Field names a native field; Fields is a set of them.
+type Field uint32
+
+// The fields of a Message that a protocol may hold natively.
+const (
+	FieldID Field = 1 << iota
+	FieldCorr
+	FieldTo
+	FieldReplyTo
+	FieldType
+	FieldContentType
+	FieldContentEncoding
+	FieldCreated
+	FieldExpires
+	FieldDeliverAt
+	FieldPriority
+	FieldDurable // where it is absent, the protocol keeps every message and hands it out as durable
+	FieldGroup   // id and sequence number
+	FieldReplyGroup
+	FieldAppID
+	FieldUserID
+	FieldKey
+	FieldMsgType // with Report, Feedback and the body's Format, CCSID and Encoding
+	FieldAnnotations
+	FieldFooter
+	FieldGroupLast
+)
+
+// Has reports whether all of f are in s.
+func (s Field) Has(f Field) bool { return s&f == f }
+
+// FormSet is a set of IDForms.
+type FormSet uint8
+
+// IDSet makes a set of forms.
+func IDSet(fs ...IDForm) FormSet {
+	var s FormSet
+	for _, f := range fs {
+		s |= 1 << f
+	}
+	return s
+}
+
+// Has reports whether f is in s.
+func (s FormSet) Has(f IDForm) bool { return s&(1<<f) != 0 }
+
+// TypeSet is a set of Types.
+type TypeSet uint32
+
+// Types makes a set of property types.
+func Types(ts ...Type) TypeSet {
+	var s TypeSet
+	for _, t := range ts {
+		s |= 1 << t
+	}
+	return s
+}
+
+// Has reports whether t is in s.
+func (s TypeSet) Has(t Type) bool { return s&(1<<t) != 0 }
+
+// BodySet is a set of BodyForms.
+type BodySet uint16
+
+// Bodies makes a set of body forms.
+func Bodies(fs ...BodyForm) BodySet {
+	var s BodySet
+	for _, f := range fs {
+		s |= 1 << f
+	}
+	return s
+}
+
+// Has reports whether f is in s.
+func (s BodySet) Has(f BodyForm) bool { return s&(1<<f) != 0 }
+
+// NameRule is what a property's name may look like.
+type NameRule uint8
+
+// The rules.
+const (
+	NameAny        NameRule = iota // any UTF-8 but the empty string
+	NameIdentifier                 // a Java identifier, no reserved word (JMS, IBM MQ)
+	NamePrintable                  // printable ASCII without space and colon
+	NameToken                      // a token of RFC 9110, section 5.6.2: what nats.go lets through as a header name
+)

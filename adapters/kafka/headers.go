@@ -1,0 +1,200 @@
+package kafka
+
+import (
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"github.com/IBM/sarama"
+
+	"github.com/posthouse/posthouse/adapters"
+)
+
+// protocol names what Native and native fields are exchanged with.
+const protocol = "kafka"
+
+// Names of record headers with a meaning: content type as in the CloudEvents binding for Kafka (section 3.1), the reply
+// headers of Spring, and Posthouse's own for a creation time that a broker would refuse.
+const (
+	headerContentType     = "content-type"
+	headerContentEncoding = "content-encoding"
+	headerSpringCorr      = "kafka_correlationId"
+	headerSpringReply     = "kafka_replyTopic"
+	headerCreated         = "posthouse-created"
+	prefixCE              = "ce_"
+)
+
+// futureLimit is how far in the future a record's timestamp may be, in ms: Kafka's own default for
+// message.timestamp.after.max.ms is one hour.
+const futureLimit = 55 * 60 * 1000
+
+func headers() adapters.Headers {
+	return adapters.Headers{
+		Protocol: protocol,
+		Fields:   adapters.FieldKey | adapters.FieldCreated | adapters.FieldContentType | adapters.FieldContentEncoding,
+		Types:    adapters.Types(adapters.TNull, adapters.TString, adapters.TBytes),
+		Names:    adapters.NameAny, Duplicates: true, NullValues: true, NullBody: true,
+		Bodies: adapters.Bodies(adapters.BodyBytes), CreatedUnit: 1,
+		Reserved: []string{"kafka_", "__"}, // but for the three reply headers of Spring, which travel as they are
+	}
+}
+
+// A wire is a record as it is on the wire, apart from its place.
+type wire struct {
+	key, value []byte // nil is null
+	headers    []sarama.RecordHeader
+	time       time.Time // zero = the record has none
+}
+
+// decode fills m from w. It never fails: Kafka's records have no structure that could be broken beyond what the client
+// library has checked. m takes the slices of w over.
+func decode(w wire, m *adapters.Message) {
+	m.Key = w.key
+	m.Durable = adapters.Yes
+	m.Body = adapters.Body{Form: adapters.BodyBytes, Data: w.value, Null: w.value == nil}
+	if ms := w.time.UnixMilli(); !w.time.IsZero() && ms > 0 {
+		m.Created = ms
+	}
+	if len(w.headers) == 0 {
+		return
+	}
+	cloud := binaryMode(w.headers)
+	m.Props = make([]adapters.Prop, 0, len(w.headers))
+	for i := range w.headers {
+		decodeHeader(m, string(w.headers[i].Key), w.headers[i].Value, cloud)
+	}
+}
+
+func decodeHeader(m *adapters.Message, name string, value []byte, cloud bool) {
+	v := headerValue(value)
+	text := v.Type() == adapters.TString && v.Str() != ""
+	switch {
+	case name == headerContentType && text && m.ContentType == "":
+		m.ContentType = v.Str()
+		return
+	case name == headerContentEncoding && text && m.ContentEncoding == "":
+		m.ContentEncoding = v.Str()
+		return
+	case cloud && strings.HasPrefix(name, prefixCE) && len(name) > len(prefixCE):
+		m.CE = append(m.CE, adapters.Prop{Name: name[len(prefixCE):], V: v})
+		return
+	case name == headerSpringCorr && len(value) > 0 && m.Corr.IsZero():
+		m.Corr = correlation(value, v)
+	case name == headerSpringReply && text && m.ReplyTo.Name == "":
+		m.ReplyTo = adapters.Addr{Name: v.Str(), Form: adapters.AddrTopic}
+	}
+	m.Props = append(m.Props, adapters.Prop{Name: name, V: v})
+}
+
+// headerValue types a header as headers.md, section 3.8, says: text if it is UTF-8 without controls, else bytes.
+func headerValue(b []byte) adapters.Value {
+	if b == nil {
+		return adapters.Null()
+	}
+	if plainText(b) {
+		return adapters.String(string(b))
+	}
+	return adapters.Bytes(b)
+}
+
+func plainText(b []byte) bool {
+	if !utf8.Valid(b) {
+		return false
+	}
+	for _, r := range string(b) {
+		if r < 0x20 || r >= 0x7f && r < 0xa0 {
+			return false
+		}
+	}
+	return true
+}
+
+func correlation(b []byte, v adapters.Value) adapters.ID {
+	if v.Type() == adapters.TString {
+		return adapters.StringID(v.Str())
+	}
+	return adapters.ID{Form: adapters.IDBytes, B: b}
+}
+
+// binaryMode recognises a CloudEvent in binary mode: the four required attributes are there (CloudEvents 1.0, Kafka
+// binding, section 3.2).
+func binaryMode(hs []sarama.RecordHeader) bool {
+	found := 0
+	for i, name := range [...]string{"specversion", "id", "source", "type"} {
+		for _, h := range hs {
+			if string(h.Key) != prefixCE+name {
+				continue
+			}
+			if v := string(h.Value); i > 0 || v == "0.3" || v == "1.0" {
+				found |= 1 << i
+			}
+		}
+	}
+	return found == 15
+}
+
+// encode makes the wire form of m at the time now. It writes every property; what Kafka has no native place for is in
+// the properties already. A creation time that a broker would refuse as too far away goes into Posthouse's own header,
+// and the record is stamped with now.
+func encode(m *adapters.Message, now time.Time) wire {
+	w := wire{key: m.Key, value: value(m.Body), time: now}
+	n := len(m.Props) + len(m.CE) + 3
+	w.headers = make([]sarama.RecordHeader, 0, n)
+	switch {
+	case m.Created > 0 && m.Created-now.UnixMilli() <= futureLimit:
+		w.time = time.UnixMilli(m.Created)
+	case m.Created != 0:
+		if _, there := m.Prop(headerCreated); !there {
+			w.add(headerCreated, []byte(adapters.Int(adapters.TI64, m.Created).Text()))
+		}
+	}
+	if m.ContentType != "" {
+		w.add(headerContentType, []byte(m.ContentType))
+	}
+	if m.ContentEncoding != "" {
+		w.add(headerContentEncoding, []byte(m.ContentEncoding))
+	}
+	for i := range m.CE {
+		w.add(prefixCE+m.CE[i].Name, bytesOf(m.CE[i].V))
+	}
+	for i := range m.Props {
+		w.add(m.Props[i].Name, bytesOf(m.Props[i].V))
+	}
+	return w
+}
+
+func (w *wire) add(name string, value []byte) {
+	w.headers = append(w.headers, sarama.RecordHeader{Key: []byte(name), Value: value})
+}
+
+// value is the record's value: null only where the body says so, for null deletes a key in a compacted topic.
+func value(b adapters.Body) []byte {
+	switch {
+	case b.Null:
+		return nil
+	case b.Data == nil:
+		return []byte{}
+	}
+	return b.Data
+}
+
+func bytesOf(v adapters.Value) []byte {
+	switch v.Type() {
+	case adapters.TNull:
+		return nil
+	case adapters.TString, adapters.TBytes:
+		return []byte(v.Str())
+	}
+	return []byte(v.Text())
+}
+
+// size is what a record takes at most, in bytes, as the client library counts it: the largest possible lengths of its
+// numbers.
+func (w *wire) size() int64 {
+	const record, header = 36, 10
+	n := record + len(w.key) + len(w.value)
+	for i := range w.headers {
+		n += header + len(w.headers[i].Key) + len(w.headers[i].Value)
+	}
+	return int64(n)
+}

@@ -1,0 +1,335 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	natsgo "github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/posthouse/posthouse/adapters"
+)
+
+// A source is a durable pull consumer. Messages arrive on the subscription's goroutine and wait in buf, bounded by what
+// was pulled for; every delivery stays in the list of held ones until its ack is confirmed.
+type source struct {
+	c        *conn
+	id       string // stream and creation time: a stream that was made again starts its sequence again
+	consumer jetstream.Consumer
+	next     string // subject that takes pull requests
+	inbox    string // prefix of our answers' subjects
+	remove   func(context.Context) error
+	ackWait  time.Duration
+	sub      *natsgo.Subscription
+
+	mu     sync.Mutex
+	buf    []adapters.Delivery // received, not yet handed out; first at head
+	head   int
+	held   heldList
+	credit credit
+	err    error         // why the source is spent
+	wake   chan struct{} // capacity 1: something for Receive
+	acks   ackRound
+
+	heard atomic.Int64 // when the consumer was last heard of, UnixNano
+	alive sync.WaitGroup
+}
+
+var (
+	_ adapters.Source    = (*source)(nil)
+	_ adapters.Prober    = (*source)(nil)
+	_ adapters.Described = (*source)(nil)
+)
+
+// attachSource finds or makes stream and consumer, subscribes and pulls once. It returns after a round trip, so a
+// missing right has shown itself.
+func attachSource(ctx context.Context, c *conn) (*source, error) {
+	var st jetstream.Stream
+	var co jetstream.Consumer
+	ackWait := max(3*c.cfg.Heartbeat, 2*time.Second)
+	err := c.during(ctx, "attach", func(ctx context.Context) (err error) {
+		if st, err = c.sourceStream(ctx); err != nil {
+			return err
+		}
+		co, err = st.CreateOrUpdateConsumer(ctx, consumerConfig(c, ackWait))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	info := st.CachedInfo()
+	s := &source{
+		c: c, ackWait: ackWait, wake: make(chan struct{}, 1), inbox: natsgo.NewInbox() + ".",
+		id:   info.Config.Name + "@" + strconv.FormatInt(info.Created.UnixNano(), 36) + ":",
+		next: fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", info.Config.Name, co.CachedInfo().Name),
+	}
+	if c.at.Options.Bool(KeyTemporary, false) {
+		s.remove = func(ctx context.Context) error { return st.DeleteConsumer(ctx, co.CachedInfo().Name) }
+	}
+	s.credit, s.consumer = newCredit(c.cfg.Limits), co
+	return s, s.start(ctx)
+}
+
+func consumerConfig(c *conn, ackWait time.Duration) jetstream.ConsumerConfig {
+	cc := jetstream.ConsumerConfig{
+		Durable: consumerName(c), Description: "posthouse " + c.cfg.Client, DeliverPolicy: jetstream.DeliverAllPolicy,
+		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1,
+		MaxAckPending: c.cfg.Limits.Prefetch, FilterSubject: c.at.Options.String(KeySubject, ""),
+	}
+	if c.at.Options.Bool(KeyTemporary, false) {
+		cc.InactiveThreshold = time.Minute
+	}
+	return cc
+}
+
+func consumerName(c *conn) string {
+	if name := c.at.Options.String(KeyConsumer, durableName(c.cfg.Client)); name != "" {
+		return name
+	}
+	return "posthouse"
+}
+
+// start subscribes, takes back what the last connection held, pulls, and makes a round trip. Pull requests have no
+// answer of their own, so a violation is only seen before the PONG.
+func (s *source) start(ctx context.Context) error {
+	sub, err := s.c.nc.Subscribe(s.inbox+"*", s.onMsg)
+	if err == nil {
+		err = sub.SetPendingLimits(-1, -1) // bounded by credit instead
+	}
+	if err != nil {
+		return fail("attach", s.c.at, err)
+	}
+	s.sub = sub
+	err = s.c.during(ctx, "attach", func(ctx context.Context) error {
+		if err := s.reclaim(ctx); err != nil {
+			return err
+		}
+		s.mu.Lock()
+		s.topUp()
+		s.mu.Unlock()
+		return s.c.nc.FlushWithContext(ctx)
+	})
+	if err != nil {
+		return err
+	}
+	s.c.onDenied(func(err error) { s.spend(fail("receive", s.c.at, err)) })
+	context.AfterFunc(s.c.gone, func() { s.spend(s.c.lostNow("receive")) })
+	s.alive.Go(s.keepAlive)
+	return nil
+}
+
+// reclaimMost bounds how many positions reclaim looks at; beyond it the ack wait does the same, later.
+const reclaimMost = 1 << 14
+
+// reclaim releases what an earlier connection of this consumer received and did not settle. Without it the server would
+// wait for the ack wait to pass, and hand out newer messages first. A -NAK for a position that is not open counts for
+// nothing, so all between the ack floor and the last delivery get one. They get two: some may stand in the queue for
+// redelivery already, out of order; the first, with a delay, takes them out of it, the second puts all in, in order. A
+// consumer that several sources share is left alone: what is open may be in another's hands.
+func (s *source) reclaim(ctx context.Context) error {
+	info, err := s.quiesce(ctx)
+	if err != nil {
+		return err
+	}
+	from, to := info.AckFloor.Stream+1, info.Delivered.Stream
+	if info.NumAckPending == 0 || s.c.at.Options.String(KeyConsumer, "") != "" || to < from || to-from >= reclaimMost {
+		return nil
+	}
+	s.mu.Lock()
+	reply, done := s.acks.begin(2, s.inbox)
+	s.mu.Unlock()
+	for _, word := range []string{"-NAK " + s.ackWait.String(), "-NAK"} {
+		for seq := from; seq <= to; seq++ {
+			m := natsgo.Msg{Subject: fmt.Sprintf("%s%s.%s.1.%d.%d.0.0", ackMark, info.Stream, info.Name, seq, info.Delivered.Consumer),
+				Data: []byte(word)}
+			if seq == to {
+				m.Reply = reply // acks are taken in order: this answer stands for all
+			}
+			if err := s.c.nc.PublishMsg(&m); err != nil {
+				return err
+			}
+		}
+	}
+	return s.await(ctx, done)
+}
+
+// quiesce asks for the state of the consumer. The question has a side effect that order needs: the server throws away
+// pulls whose inbox has gone. With such a pull at its head it would take a released message up, find nobody to give it
+// to, and put it back behind the others.
+func (s *source) quiesce(ctx context.Context) (*jetstream.ConsumerInfo, error) {
+	return s.consumer.Info(ctx)
+}
+
+// Peer tells which server the source is attached to.
+func (s *source) Peer() adapters.Peer { return s.c.peer }
+
+// Receive returns what is there, at most max deliveries; see adapters.Source. An error of Kind Permanent means that the
+// next message is larger than Limits.MaxSize: it was not fetched and stays in the stream.
+func (s *source) Receive(ctx context.Context, max int) ([]adapters.Delivery, error) {
+	beat := time.NewTicker(s.c.cfg.Heartbeat)
+	defer beat.Stop()
+	for {
+		ds, err := s.take(max)
+		if len(ds) > 0 || err != nil {
+			return ds, err
+		}
+		select {
+		case <-s.wake:
+		case <-beat.C:
+			s.checkHeard()
+		case <-ctx.Done():
+			return nil, &adapters.Error{Op: "receive", Addr: s.c.at, Kind: adapters.Transient, Err: context.Cause(ctx)}
+		}
+	}
+}
+
+// take hands out what is buffered and asks for more where there is room.
+func (s *source) take(most int) ([]adapters.Delivery, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err != nil {
+		return nil, s.err
+	}
+	n := min(max(most, 1), len(s.buf)-s.head)
+	if n == 0 {
+		s.topUp()
+		return nil, s.oversize()
+	}
+	ds := make([]adapters.Delivery, n)
+	copy(ds, s.buf[s.head:s.head+n])
+	clear(s.buf[s.head : s.head+n])
+	if s.head += n; s.head == len(s.buf) {
+		s.buf, s.head = s.buf[:0], 0
+	}
+	return ds, nil
+}
+
+// oversize is the error for a message that is too large to be fetched, once nothing else is held: until then the source
+// goes on settling. s.mu is held.
+func (s *source) oversize() error {
+	if !s.credit.oversize || s.held.n > 0 {
+		return nil
+	}
+	return &adapters.Error{Op: "receive", Addr: s.c.at, Kind: adapters.Permanent, Err: fmt.Errorf(
+		"the next message of the stream is larger than the limit of %d bytes: it was not fetched and stays there; raise max_message_size or remove it",
+		s.c.cfg.Limits.MaxSize)}
+}
+
+// topUp asks for more when enough room has come free. s.mu is held.
+func (s *source) topUp() {
+	if s.err != nil {
+		return
+	}
+	req, ok := s.credit.ask(s.held.n, s.held.bytes)
+	if !ok {
+		return
+	}
+	if s.credit.msgs == req.batch {
+		s.heard.Store(time.Now().UnixNano())
+	}
+	body := req.encode(s.c.cfg.Heartbeat)
+	if err := s.c.nc.PublishRequest(s.next, s.inbox+pullName, body); err != nil {
+		s.err = s.c.lostNow("receive")
+	}
+}
+
+// spend ends the source with the first reason and wakes everybody.
+func (s *source) spend(err error) {
+	s.mu.Lock()
+	if s.err == nil {
+		s.err = err
+	}
+	s.acks.fail()
+	s.mu.Unlock()
+	s.signal()
+}
+
+func (s *source) signal() {
+	select {
+	case s.wake <- struct{}{}:
+	default:
+	}
+}
+
+// checkHeard gives the consumer up when a pull is waiting and three heartbeats have been missed: the consumer or its
+// stream is gone, or the server has forgotten the pull.
+func (s *source) checkHeard() {
+	s.mu.Lock()
+	waiting := s.credit.msgs > 0
+	s.mu.Unlock()
+	silence := time.Since(time.Unix(0, s.heard.Load()))
+	if waiting && silence > 3*s.c.cfg.Heartbeat {
+		s.spend(lost("receive", s.c.at, fmt.Errorf("no heartbeat from the consumer for %v", silence.Round(time.Millisecond))))
+	}
+}
+
+// Probe is nil when the consumer was heard of within the last heartbeat, else it makes a round trip and asks the server
+// whether the consumer is still there.
+func (s *source) Probe(ctx context.Context) error {
+	s.mu.Lock()
+	err, waiting := s.err, s.credit.msgs > 0
+	s.mu.Unlock()
+	if err != nil {
+		return lost("probe", s.c.at, err)
+	}
+	if waiting && time.Since(time.Unix(0, s.heard.Load())) <= s.c.cfg.Heartbeat {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, s.c.cfg.Heartbeat)
+	defer cancel()
+	if _, err := s.consumer.Info(ctx); err != nil {
+		return lost("probe", s.c.at, err)
+	}
+	return nil
+}
+
+// Close gives back what is unsettled and disconnects. It never waits longer than a few seconds for the server.
+func (s *source) Close() error {
+	s.markClosed()
+	s.signal()
+	if s.c.gone.Err() == nil {
+		s.giveBack()
+	}
+	s.c.close()
+	s.alive.Wait()
+	return nil
+}
+
+func (s *source) markClosed() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.err == nil {
+		s.err = lost("receive", s.c.at, errors.New("closed"))
+	}
+}
+
+// giveBack stops the flow, waits for what is on its way, and releases all that is held in stream order. First the
+// interest ends: what is released while a pull of ours waits would come back to us.
+func (s *source) giveBack() {
+	ctx, cancel := context.WithTimeout(context.Background(), min(closeWait, s.c.cfg.Heartbeat))
+	defer cancel()
+	if s.sub.Drain() != nil || s.c.nc.FlushWithContext(ctx) != nil {
+		return
+	}
+	arrived := make(chan struct{})
+	if s.c.nc.Barrier(func() { close(arrived) }) != nil || !wait(arrived, closeWait) {
+		return
+	}
+	if _, err := s.quiesce(ctx); err != nil {
+		return
+	}
+	s.mu.Lock()
+	for t := s.held.first; t != nil; t = t.next {
+		_ = s.c.nc.Publish(t.reply, []byte("-NAK"))
+	}
+	s.mu.Unlock()
+	if s.remove != nil {
+		_ = s.remove(ctx)
+	}
+	_ = s.c.nc.FlushWithContext(ctx)
+}

@@ -1,0 +1,100 @@
+package nats
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/posthouse/posthouse/adapters"
+)
+
+// look asks whether the stream of the end exists. It makes nothing.
+func (c *conn) look(ctx context.Context) error {
+	return c.during(ctx, "attach", func(ctx context.Context) error {
+		if c.at.Form == adapters.Stream {
+			_, err := c.js.Stream(ctx, c.at.Name)
+			return err
+		}
+		_, err := c.streamOf(ctx)
+		return err
+	})
+}
+
+// streamOf returns the stream that takes the target's subject.
+func (c *conn) streamOf(ctx context.Context) (jetstream.Stream, error) {
+	name, err := c.js.StreamNameBySubject(ctx, c.at.Name)
+	if errors.Is(err, jetstream.ErrStreamNotFound) {
+		return nil, &adapters.Error{Kind: adapters.NotFound, Err: fmt.Errorf("no stream takes the subject %s", c.at.Name)}
+	}
+	if err != nil {
+		return nil, err
+	}
+	return c.js.Stream(ctx, name)
+}
+
+// targetStream is streamOf, and makes the stream where the end asks for that.
+func (c *conn) targetStream(ctx context.Context) (jetstream.Stream, error) {
+	s, err := c.streamOf(ctx)
+	if err == nil || !c.at.Options.Bool(KeyCreate, false) {
+		return s, err
+	}
+	if kind, _ := classify(err); kind != adapters.NotFound {
+		return nil, err
+	}
+	name := c.at.Options.String(KeyStream, strings.ReplaceAll(c.at.Name, ".", "_"))
+	return c.makeStream(ctx, name, c.at.Name)
+}
+
+// sourceStream returns the source's stream, and makes it where the end asks for that.
+func (c *conn) sourceStream(ctx context.Context) (jetstream.Stream, error) {
+	s, err := c.js.Stream(ctx, c.at.Name)
+	if err == nil || !errors.Is(err, jetstream.ErrStreamNotFound) || !c.at.Options.Bool(KeyCreate, false) {
+		return s, err
+	}
+	return c.makeStream(ctx, c.at.Name, c.at.Options.String(KeySubject, c.at.Name))
+}
+
+// makeStream makes a stream that behaves like a queue, the same from both ends: on disk, a settled message is gone, and
+// a full stream refuses new messages instead of dropping old ones.
+func (c *conn) makeStream(ctx context.Context, name, subject string) (jetstream.Stream, error) {
+	s, err := c.js.CreateStream(ctx, c.streamConfig(name, subject))
+	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody was faster, or the name has other subjects
+		if s, err := c.js.Stream(ctx, name); err == nil && takes(s.CachedInfo().Config.Subjects, subject) {
+			return s, nil
+		}
+	}
+	return s, err
+}
+
+func (c *conn) streamConfig(name, subject string) jetstream.StreamConfig {
+	return jetstream.StreamConfig{
+		Name: name, Subjects: []string{subject}, Description: "made by posthouse for " + c.cfg.Client,
+		Storage: jetstream.FileStorage, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
+		Duplicates: c.cfg.Options.Duration(KeyDuplicateWindow, defaultWindow),
+	}
+}
+
+// takes reports whether one of subjects is subject itself; a wildcard that holds it was found by its subject before.
+func takes(subjects []string, subject string) bool {
+	for _, s := range subjects {
+		if s == subject {
+			return true
+		}
+	}
+	return false
+}
+
+// checkWindow compares what the stream remembers of ids with what the file states.
+func (c *conn) checkWindow(have time.Duration) error {
+	want := c.cfg.Options.Duration(KeyDuplicateWindow, 0)
+	if have >= want {
+		return nil
+	}
+	return &adapters.Error{Op: "attach", Addr: c.at, Kind: adapters.Denied, Err: fmt.Errorf(
+		"the stream remembers ids for %v only, and duplicate_window states %v: a message sent again after an outage could arrive twice",
+		have, want)}
+}

@@ -1,0 +1,228 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/posthouse/posthouse/adapters"
+	"github.com/posthouse/posthouse/routes"
+)
+
+// checkFlags are what check is asked for.
+type checkFlags struct {
+	format          string
+	connect, strict bool
+}
+
+func checkCommand() *cobra.Command {
+	var f checkFlags
+	c := &cobra.Command{
+		Use: "check FILE...", Short: "Find every mistake in topology files", Args: cobra.MinimumNArgs(1),
+		Long: `Finds every mistake in topology files at once, with line, column and what to write instead. Offline: it opens no
+socket and reads no secret, so it is safe beside a running daemon. With --connect it also signs in to every broker and
+looks for the queues, topics and streams of the routes; it moves no message.
+Exit 2 for a mistake in a file, 3 for a file, secret or broker that is not there.`,
+		Example: `  posthouse check topology.yaml
+  posthouse check --connect topology.yaml
+  posthouse check --format github *.yaml`,
+		RunE: func(c *cobra.Command, files []string) error {
+			var worst error
+			for _, file := range files {
+				if err := f.check(c.Context(), file, c.OutOrStdout(), c.ErrOrStderr()); worst == nil {
+					worst = err
+				}
+			}
+			return worst
+		},
+	}
+	wordFlag(c, &f.format, "format", "", "what to print; github is workflow annotations", "text", "json", "github")
+	c.Flags().BoolVar(&f.connect, "connect", false, "also connect to every broker and look for the addresses of the routes")
+	c.Flags().BoolVar(&f.strict, "strict", false, "warnings are errors")
+	return c
+}
+
+// check looks at one file. A file that cannot be read is told at once, for the next one may have more to say.
+func (f checkFlags) check(ctx context.Context, file string, w, errs io.Writer) error {
+	ks := kinds()
+	table, findings, err := read(file, ks)
+	if err != nil {
+		fmt.Fprintln(errs, "posthouse:", err)
+		return fail(exitEnvironment, errShown)
+	}
+	if err := f.show(w, table, findings); err != nil {
+		return fail(exitEnvironment, err)
+	}
+	if findings.HasErrors() || f.strict && len(findings) > 0 {
+		return fail(exitConfig, errShown)
+	}
+	if f.connect {
+		return f.connectAll(ctx, table, ks, w)
+	}
+	return nil
+}
+
+func (f checkFlags) show(w io.Writer, t *routes.Table, fs routes.Findings) error {
+	switch {
+	case f.format == "json":
+		return fs.JSON(w)
+	case f.format == "github":
+		return fs.GitHub(w)
+	case len(fs) == 0:
+		_, err := fmt.Fprintln(w, t.Summary())
+		return err
+	}
+	return fs.Text(w)
+}
+
+// connectTimeout bounds the try of one broker.
+const connectTimeout = 30 * time.Second
+
+// A tried is one broker after check --connect, as JSON.
+type tried struct {
+	Broker  string `json:"broker"`
+	OK      bool   `json:"ok"`
+	Product string `json:"product,omitempty"`
+	Version string `json:"version,omitempty"`
+	Inside  bool   `json:"embedded,omitempty"` // runs inside the daemon: not tried
+	Address string `json:"address,omitempty"`
+	Kind    string `json:"kind,omitempty"` // of the error: denied, not-found, lost and so on
+	Error   string `json:"error,omitempty"`
+}
+
+// connectAll signs in to every broker and prints a line for each, or one for each address that it refuses.
+func (f checkFlags) connectAll(ctx context.Context, t *routes.Table, ks routes.Kinds, w io.Writer) error {
+	ends, bad := endsOf(t), false
+	for _, name := range slices.Sorted(maps.Keys(t.Brokers)) {
+		b := t.Brokers[name]
+		for _, r := range try(ctx, b, ks[b.Kind], ends[name]) {
+			bad = bad || !r.OK
+			if err := f.showBroker(w, t, b, r); err != nil {
+				return fail(exitEnvironment, err)
+			}
+		}
+	}
+	if bad {
+		return fail(exitEnvironment, errShown)
+	}
+	return nil
+}
+
+func (f checkFlags) showBroker(w io.Writer, t *routes.Table, b *routes.Broker, r tried) error {
+	if f.format == "json" {
+		return printJSON(w, r)
+	}
+	line := fmt.Sprintf("%s: ok, %s %s at %s", r.Broker, r.Product, r.Version, r.Address)
+	switch {
+	case !r.OK:
+		line = fmt.Sprintf("%s: %s: %s", r.Broker, r.Kind, r.Error)
+	case r.Inside:
+		line = r.Broker + ": ok, embedded: it will run inside the daemon"
+	}
+	if f.format == "github" {
+		if r.OK {
+			return nil
+		}
+		line = fmt.Sprintf("::error file=%s,line=%d,title=%s::%s", t.File, b.Line, r.Kind,
+			strings.NewReplacer("%", "%25", "\r", "%0D", "\n", "%0A").Replace(line))
+	}
+	_, err := fmt.Fprintln(w, line)
+	return err
+}
+
+// try signs in to one broker and looks for all ends. What the daemon embeds is not tried: its directory belongs to one
+// process. Where the broker answers and an end is in trouble, each end is looked at by itself, so that one report has
+// all of them.
+func try(ctx context.Context, b *routes.Broker, a adapters.Adapter, ends []adapters.Address) []tried {
+	cfg, err := b.Resolve(os.Getenv)
+	if err != nil {
+		return []tried{{Broker: b.Name, Kind: "secret", Error: err.Error()}}
+	}
+	if embedded(cfg) {
+		return []tried{{Broker: b.Name, OK: true, Inside: true}}
+	}
+	cfg.Client = "posthouse.check"
+	r := ping(ctx, cfg.WithDefaults(), a, ends...)
+	if r.OK || !ping(ctx, cfg.WithDefaults(), a).OK {
+		return []tried{r}
+	}
+	all := []tried{}
+	for _, end := range ends {
+		if r := ping(ctx, cfg.WithDefaults(), a, end); !r.OK && !slices.Contains(all, r) {
+			all = append(all, r)
+		}
+	}
+	if len(all) == 0 { // it has come right meanwhile
+		return []tried{ping(ctx, cfg.WithDefaults(), a)}
+	}
+	return all
+}
+
+func ping(ctx context.Context, cfg adapters.Config, a adapters.Adapter, ends ...adapters.Address) tried {
+	var peer adapters.Peer
+	err := errors.New("this kind of broker cannot be tried")
+	if p, ok := a.(adapters.Pinger); ok {
+		ctx, cancel := context.WithTimeout(ctx, connectTimeout)
+		defer cancel()
+		peer, err = p.Ping(ctx, cfg, ends...)
+	}
+	if err != nil {
+		return tried{Broker: cfg.Name, Kind: adapters.KindOf(err).String(), Error: err.Error()}
+	}
+	return tried{Broker: cfg.Name, OK: true, Product: peer.Product, Version: peer.Version, Address: peer.Address}
+}
+
+func embedded(c adapters.Config) bool { return c.Options.Sub("embedded") != nil }
+
+// endsOf returns the addresses that the routes use at each broker.
+func endsOf(t *routes.Table) map[string][]adapters.Address {
+	ends := map[string][]adapters.Address{}
+	for _, r := range t.Routes {
+		ends[r.From.Broker] = append(ends[r.From.Broker], r.From)
+		for _, to := range r.To {
+			ends[to.Addr.Broker] = append(ends[to.Addr.Broker], to.Addr)
+		}
+	}
+	return ends
+}
+
+func schemaCommand() *cobra.Command {
+	var output string
+	c := &cobra.Command{
+		Use: "schema", Short: "Print the JSON Schema or the reference page of the topology file", Args: cobra.NoArgs,
+		Example: "  posthouse schema > posthouse.schema.json\n  posthouse schema -o markdown",
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if output == "markdown" {
+				_, err = io.WriteString(c.OutOrStdout(), routes.Reference())
+			} else {
+				_, err = c.OutOrStdout().Write(routes.Schema())
+			}
+			return err
+		},
+	}
+	wordFlag(c, &output, "output", "o", "the schema for editors, or the reference page", "json-schema", "markdown")
+	return c
+}
+
+func explainCommand() *cobra.Command {
+	return &cobra.Command{
+		Use: "explain CODE", Short: "Explain a finding's code", Args: cobra.ExactArgs(1),
+		Example: "  posthouse explain F002",
+		RunE: func(c *cobra.Command, args []string) error {
+			text, ok := routes.Explain(args[0])
+			if !ok {
+				return fail(exitConfig, fmt.Errorf("there is no code %q: codes look like F002 and stand in brackets at the end of a finding", args[0]))
+			}
+			_, err := fmt.Fprintln(c.OutOrStdout(), text)
+			return err
+		},
+	}
+}

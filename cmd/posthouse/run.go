@@ -1,0 +1,131 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"regexp"
+	"sync"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/spf13/cobra"
+
+	"github.com/posthouse/posthouse/repeater"
+	"github.com/posthouse/posthouse/repeater/admin"
+	"github.com/posthouse/posthouse/routes"
+)
+
+func runCommand() *cobra.Command {
+	var opts repeater.Options
+	c := &cobra.Command{
+		Use: "run", Short: "Run the routes of a topology file until SIGTERM or Ctrl-C", Args: cobra.NoArgs,
+		Long: `Runs the routes of a topology file. A broker that is away does not stop it: the routes concerned are retried for
+ever and say why. SIGTERM or Ctrl-C stops receiving, settles what is confirmed, returns the rest to the sources and
+exits within the grace period; a second signal exits at once, without loss. Logs go to stderr; /livez, /readyz,
+/metrics and /version are served on admin.listen (default 127.0.0.1:7421).
+Exit 2 for a mistake in the file, 3 for a secret that is not there or an address in use: nothing has been started then.`,
+		Example: `  posthouse run -c topology.yaml
+  POSTHOUSE_CONFIG=topology.yaml posthouse run --grace 20s
+  curl 'http://127.0.0.1:7421/readyz?verbose'`,
+	}
+	file := configFlag(c)
+	c.Flags().StringVar(&opts.Name, "repeater", "posthouse", "name of this daemon: in consumer groups, message paths and metrics")
+	c.Flags().DurationVar(&opts.Grace, "grace", 0, "how long a stop may wait for messages in flight (default 1m)")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := checkRun(opts); err != nil {
+			return fail(exitConfig, err)
+		}
+		ks := kinds()
+		table, err := load(*file, ks, c.ErrOrStderr())
+		if err != nil {
+			return err
+		}
+		return run(c.Context(), table, ks, opts, c.ErrOrStderr())
+	}
+	return c
+}
+
+// checkRun looks at the flags. The name becomes one part of consumer groups and of the path in message headers, where
+// "/" and "," separate.
+func checkRun(o repeater.Options) error {
+	if !regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`).MatchString(o.Name) {
+		return fmt.Errorf("--repeater %q: write 1 to 63 of a-z, 0-9 and -, not beginning with -", o.Name)
+	}
+	if o.Grace < 0 {
+		return fmt.Errorf("--grace %v: write a duration such as 30s", o.Grace)
+	}
+	return nil
+}
+
+func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.Options, errs io.Writer) error {
+	reg := prometheus.NewRegistry()
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	o.Log, o.Metrics, o.Getenv = newLog(table.Admin, errs), reg, os.Getenv
+	rep, err := repeater.New(table, ks, o)
+	if err != nil {
+		return environment(err)
+	}
+	srv, err := admin.Listen(table.Admin.Listen, admin.Options{Status: rep.Status, Metrics: reg, Version: version, Log: o.Log})
+	if err != nil {
+		return fail(exitEnvironment, err)
+	}
+	o.Log.Info("running", "repeater", o.Name, "version", version, "routes", len(table.Routes), "admin", srv.Addr(), "hash", table.Hash)
+	return runBoth(ctx, rep, srv)
+}
+
+// runBoth runs the repeater and its admin server, and ends both when one of them fails or ctx ends.
+func runBoth(ctx context.Context, rep *repeater.Repeater, srv *admin.Server) error {
+	ctx, cancel := context.WithCancel(ctx)
+	sctx, stop := context.WithCancel(context.WithoutCancel(ctx)) // status stays visible while the routes finish
+	defer cancel()
+	var wg sync.WaitGroup
+	var serr error
+	wg.Go(func() {
+		if serr = srv.Run(sctx); serr != nil {
+			cancel()
+		}
+	})
+	err := rep.Run(ctx)
+	stop()
+	wg.Wait()
+	switch {
+	case err != nil: // an embedded broker could not be started: its port or directory is in use
+		return fail(exitEnvironment, errors.Join(err, serr))
+	case serr != nil:
+		return fail(exitRuntime, serr)
+	}
+	return nil
+}
+
+// environment turns a missing secret into exit 3.
+func environment(err error) error {
+	var s *routes.SecretError
+	if errors.As(err, &s) {
+		return fail(exitEnvironment, err)
+	}
+	return fail(exitRuntime, fmt.Errorf("start: %w", err))
+}
+
+// newLog writes text to a terminal and JSON elsewhere, unless the file says which.
+func newLog(a routes.Admin, w io.Writer) *slog.Logger {
+	var level slog.Level
+	_ = level.UnmarshalText([]byte(a.Log.Level)) // checked when the file was read
+	o := &slog.HandlerOptions{Level: level}
+	if a.Log.Format == "json" || a.Log.Format != "text" && !terminal(w) {
+		return slog.New(slog.NewJSONHandler(w, o))
+	}
+	return slog.New(slog.NewTextHandler(w, o))
+}
+
+func terminal(w io.Writer) bool {
+	f, ok := w.(*os.File)
+	if !ok {
+		return false
+	}
+	st, err := f.Stat()
+	return err == nil && st.Mode()&os.ModeCharDevice != 0
+}

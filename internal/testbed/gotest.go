@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+)
+
+// test starts brokers, runs go test with their addresses, and sums its output up. Flags of go test
+// follow "--" or anything that is not a flag of ours.
+func test(ctx context.Context, args []string, out, log io.Writer) (int, error) {
+	list, rest := "", args
+	if len(rest) >= 2 && strings.TrimLeft(rest[0], "-") == "brokers" {
+		list, rest = rest[1], rest[2:]
+	}
+	if len(rest) > 0 && rest[0] == "--" {
+		rest = rest[1:]
+	}
+	s, release, err := newSession(list, out, log)
+	if err != nil {
+		return exitUsage, err
+	}
+	defer release()
+	return s.do(ctx, func(env []string) (int, map[string]int, error) {
+		sum := newSummary(out)
+		cmd := exec.Command("go", append([]string{"test", "-json"}, rest...)...)
+		cmd.Stdout, cmd.Stderr = sum, log
+		code, err := s.command(cmd, env)
+		sum.finish()
+		fmt.Fprintf(out, "BROKER nats %s embedded\n", natsVersion())
+		if err == nil && code == exitOK && sum.failed > 0 {
+			code = exitFailed
+		}
+		return code, sum.missed, err
+	})
+}
+
+// natsVersion is the version of the NATS server in the module's build list; tests embed it.
+func natsVersion() string {
+	cmd := exec.Command("go", "list", "-m", "-f", "{{.Version}}", "github.com/nats-io/nats-server/v2")
+	cmd.Env = append(os.Environ(), "GOFLAGS=-mod=mod", "GOWORK=off")
+	raw, err := cmd.Output()
+	if err != nil {
+		return "(version unknown)"
+	}
+	return strings.TrimSpace(string(raw))
+}

@@ -1,0 +1,169 @@
+// Package admin is the HTTP side of a repeater: is it alive, is it ready, what does it measure.
+//
+//	/livez    200 while the process answers
+//	/readyz   200 once the configuration is loaded and the routes run; a broker that is away is "degraded" in the body
+//	          and never a 503, or an orchestrator would remove the process whose job is to survive that outage
+//	/metrics  Prometheus text format
+//	/version  name, version and configuration hash
+//
+// Nothing changes on any request: only GET and HEAD are answered.
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/posthouse/posthouse/repeater"
+)
+
+// Options are what a Server shows.
+type Options struct {
+	Status  func() repeater.Status // required
+	Metrics prometheus.Gatherer    // required
+	Version string
+	Log     *slog.Logger // nil = discard
+}
+
+// A Server answers on one listener.
+type Server struct {
+	opts Options
+	http *http.Server
+	ln   net.Listener
+}
+
+// Listen opens addr, HOST:PORT. Nothing beyond loopback is opened: there is no TLS and no authentication here.
+func Listen(addr string, o Options) (*Server, error) {
+	host, _, err := net.SplitHostPort(addr)
+	if err != nil {
+		return nil, fmt.Errorf("admin.listen %q: %w", addr, err)
+	}
+	if !loopback(host) {
+		return nil, fmt.Errorf("admin.listen %q is not a loopback address: use 127.0.0.1 or localhost", addr)
+	}
+	ln, err := net.Listen("tcp", addr)
+	if err != nil {
+		return nil, fmt.Errorf("admin.listen: %w", err)
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{opts: o, ln: ln}
+	s.http = &http.Server{
+		Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
+		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
+		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
+	}
+	return s, nil
+}
+
+func loopback(host string) bool {
+	if strings.EqualFold(host, "localhost") {
+		return true
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && ip.IsLoopback()
+}
+
+// Addr is where the server listens, with the port that the kernel chose.
+func (s *Server) Addr() string { return s.ln.Addr().String() }
+
+// Run answers until ctx ends, then lets requests finish for a moment, and returns when none is left.
+func (s *Server) Run(ctx context.Context) error {
+	quiet := make(chan struct{})
+	stop := context.AfterFunc(ctx, func() {
+		defer close(quiet)
+		sctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+		defer cancel()
+		if s.http.Shutdown(sctx) != nil {
+			_ = s.http.Close() // cuts what is still open
+		}
+	})
+	if err := s.http.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
+		stop()
+		return fmt.Errorf("admin: %w", err)
+	}
+	<-quiet // Serve returns as soon as the shutdown begins
+	return nil
+}
+
+func (s *Server) handler() http.Handler {
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { text(w, "ok\n") })
+	mux.HandleFunc("GET /readyz", s.readyz)
+	mux.HandleFunc("GET /version", s.version)
+	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Metrics, promhttp.HandlerOpts{}))
+	return onlyLocalHost(mux)
+}
+
+// onlyLocalHost refuses requests whose Host is a name from elsewhere: a web page that rebinds its own name to 127.0.0.1
+// could read the answers otherwise.
+func onlyLocalHost(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		host := r.Host
+		if h, _, err := net.SplitHostPort(host); err == nil {
+			host = h
+		}
+		if !loopback(strings.Trim(host, "[]")) {
+			http.Error(w, "this Host is not served here", http.StatusForbidden)
+			return
+		}
+		next.ServeHTTP(w, r)
+	})
+}
+
+func text(w http.ResponseWriter, s string) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, _ = w.Write([]byte(s)) // the client went away: nobody to tell
+}
+
+// readyz says ok, or degraded with a line for each end that is not up.
+func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
+	trouble := troubles(s.opts.Status())
+	word := "ok"
+	if len(trouble) > 0 {
+		word = "degraded"
+	}
+	var b strings.Builder
+	fmt.Fprintln(&b, word)
+	if r.URL.Query().Has("verbose") {
+		for _, t := range trouble {
+			fmt.Fprintln(&b, t)
+		}
+	}
+	text(w, b.String())
+}
+
+func troubles(st repeater.Status) []string {
+	var out []string
+	note := func(what string, e repeater.EndStatus) {
+		if e.State != repeater.LinkUp.String() {
+			out = append(out, fmt.Sprintf("%s %s is %s since %s: %s", what, e.Address, e.State, e.Since.UTC().Format(time.RFC3339), e.Error))
+		}
+	}
+	for _, r := range st.Routes {
+		note("route "+r.Name+": source", r.Source)
+		for _, l := range r.Lanes {
+			note("route "+r.Name+": target", l.Link)
+		}
+	}
+	return out
+}
+
+func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
+	st := s.opts.Status()
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(map[string]string{ // as text: the client went away
+		"version": s.opts.Version, "repeater": st.Repeater, "config_hash": st.Hash,
+	})
+}

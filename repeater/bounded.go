@@ -1,0 +1,63 @@
+package repeater
+
+import (
+	"context"
+	"io"
+	"sync/atomic"
+	"time"
+
+	"github.com/posthouse/posthouse/adapters"
+)
+
+// closeTimeout is how long a call of an adapter may outlive its context, and how long a close may take, before it is
+// abandoned: libraries were seen to hang there (delivery.md, section 13).
+const closeTimeout = 10 * time.Second
+
+// bounded calls f and reports whether it came back before, or at most closeTimeout after, the end of ctx. If not, f's
+// goroutine is left behind, and what f writes must not be read.
+func bounded(ctx context.Context, f func()) bool {
+	done := make(chan struct{})
+	go func() {
+		f()
+		close(done)
+	}()
+	select {
+	case <-done:
+		return true
+	case <-ctx.Done():
+	}
+	t := time.NewTimer(closeTimeout)
+	defer t.Stop()
+	select {
+	case <-done:
+		return true
+	case <-t.C:
+		return false
+	}
+}
+
+// closeBounded closes c, or abandons it.
+func closeBounded(c io.Closer) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	bounded(ctx, func() { _ = c.Close() }) // the object is thrown away whatever it says
+}
+
+// openBounded calls open, or abandons it: what it opens too late is closed.
+func openBounded[T io.Closer](ctx context.Context, open func() (T, error)) (T, error) {
+	var (
+		claimed atomic.Bool
+		v, none T
+		err     error
+	)
+	back := bounded(ctx, func() {
+		v, err = open()
+		if !claimed.CompareAndSwap(false, true) && err == nil {
+			_ = v.Close()
+		}
+	})
+	if !back && claimed.CompareAndSwap(false, true) {
+		return none, &adapters.Error{Op: "connect", Kind: adapters.Lost, Err: errNoAnswer}
+	}
+	return v, err
+}

@@ -1,0 +1,371 @@
+package repeater
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/posthouse/posthouse/adapters"
+	"github.com/posthouse/posthouse/bridge"
+)
+
+// A flow moves the messages of one source. This file is the way of a message:
+//
+//  1. receive   Source.Receive, never more than the prefetch allows
+//  2. match     the filters of the routes on this source decide which lanes get it
+//  3. convert   bridge.Restore here, once: what the producer meant. bridge.Fit in lane.go at every send, because the
+//     remaining lifetime shrinks and a second try is marked as such
+//  4. send      each lane sends in order, many in flight (lane.go), and answers for every message
+//  5. settle    when all its lanes have answered: Accepted if all have confirmed it. Always last
+//
+// One goroutine receives, one settles, each lane has its own. What they share is a session: the time from attach to
+// loss of one Source. Deliveries of a lost session cannot be settled any more; their broker gives them out again.
+type flow struct {
+	source  adapters.Address
+	adapter adapters.Adapter
+	cfg     adapters.Config
+	caps    adapters.Capabilities
+	trust   bridge.Options // what is believed of the source's own headers
+	gate    *gate
+	end     *end
+	routes  []*routeRun
+	ids     *identity
+	grace   time.Duration
+	log     *slog.Logger
+	limits  adapters.Limits
+	count   *flowCounts
+
+	short int // sessions in a row that were lost within the time that makes a link stable
+}
+
+// careful is after how many short sessions a source is read one message at a time. A message that makes its broker or
+// us cut the connection does so as soon as it is on its way, and what was received before it cannot be settled any more
+// and comes again, in every session. One at a time everything before it is settled, and nothing comes twice for ever.
+const careful = 3
+
+// maxReceive bounds one Receive, so that the first message of a burst does not wait for the last.
+const maxReceive = 256
+
+var (
+	errRenew        = errors.New("the source has been stable for long enough")
+	errOver         = errors.New("the session is over")
+	errSilentSource = &adapters.Error{Op: "receive", Kind: adapters.Lost, Err: errors.New("the source did not come back from a call")}
+)
+
+// settleTimeout is how long a settle may outlive a shutdown: a stop between send and settle must not make duplicates.
+const settleTimeout = 10 * time.Second
+
+// run serves the source until ctx ends, then finishes what is in flight, at most for the grace period. It returns when
+// all its goroutines have ended.
+func (f *flow) run(ctx context.Context) {
+	work, cut := afterGrace(ctx, f.grace)
+	defer cut()
+	var lanes sync.WaitGroup
+	for _, l := range f.lanes() {
+		lanes.Go(func() { l.run(ctx, work) })
+	}
+	for ctx.Err() == nil {
+		f.attach(ctx, work)
+	}
+	lanes.Wait()
+}
+
+// attach opens the source and serves one session.
+func (f *flow) attach(ctx, work context.Context) {
+	cfg := f.cfg
+	if f.short >= careful {
+		cfg.Limits.Prefetch = 1
+	}
+	var src adapters.Source
+	err := f.gate.open(ctx, f.end, func(ctx context.Context) (err error) {
+		src, err = openBounded(ctx, func() (adapters.Source, error) { return f.adapter.OpenSource(ctx, cfg, f.source) })
+		return err
+	})
+	if err != nil {
+		return
+	}
+	f.end.attached(src)
+	begin := time.Now()
+	switch state := f.serve(ctx, work, src, cfg.Limits); {
+	case state == LinkDown && time.Since(begin) < stable:
+		f.short++
+	case state == LinkBlocked:
+		wait(ctx, jittered(f.gate.slow, 0.2))
+	default:
+		f.short = 0
+	}
+}
+
+func (f *flow) lanes() []*lane {
+	var ls []*lane
+	for _, r := range f.routes {
+		ls = append(ls, r.lanes...)
+	}
+	return ls
+}
+
+// share tells the lanes whether they are several.
+func (f *flow) share() {
+	ls := f.lanes()
+	for _, l := range ls {
+		l.shared = len(ls) > 1
+	}
+}
+
+// serve runs one session: from attach until the source is lost or blocked, or ctx ends. It returns the state that it
+// leaves the end in.
+func (f *flow) serve(ctx, work context.Context, src adapters.Source, limits adapters.Limits) LinkState {
+	s := newSession(src, limits)
+	if limits.Prefetch < f.limits.Prefetch {
+		s.renew = time.Now().Add(stable)
+	}
+	work, giveUp := context.WithCancel(work)
+	defer giveUp()
+	rctx, stop := context.WithCancel(ctx)
+	defer stop()
+	var wg sync.WaitGroup
+	wg.Go(func() { f.settleAll(work, s, stop) })
+	wg.Go(func() { f.probe(rctx, s, stop) })
+	err := f.receiveBounded(rctx, s)
+	state := f.after(rctx, s, err)
+	if state != LinkDown && ctx.Err() == nil { // the connection is there: what is in flight can still be settled
+		defer time.AfterFunc(f.gate.slow, giveUp).Stop()
+	}
+	stop()
+	s.finish()
+	wg.Wait()
+	s.kill(errOver) // what is answered from now on is nobody's business
+	s.parked.Wait()
+	for _, l := range f.lanes() {
+		l.purge()
+	}
+	closeBounded(src)
+	return state
+}
+
+// after decides what the end of the receiving means. A definite answer (no right any more, a message that is larger than
+// allowed) is for an operator to mend; anything else is a lost source.
+func (f *flow) after(ctx context.Context, s *session, err error) LinkState {
+	cause := s.cause()
+	if cause == nil && (ctx.Err() != nil || err == errRenew) {
+		return LinkUp
+	}
+	if cause != nil {
+		err = cause
+	}
+	if kind := adapters.KindOf(err); kind.Definite() {
+		if cause != nil { // it does not let us settle: what we send meanwhile comes again
+			f.short = careful
+		}
+		f.end.failed(LinkBlocked, err)
+		return LinkBlocked
+	} else if kind == adapters.Other && err != nil {
+		f.log.Error(msgUnclass, "err", err)
+	}
+	s.kill(err)
+	f.gate.lost()
+	f.end.failed(LinkDown, s.cause())
+	return LinkDown
+}
+
+// receiveBounded is receiveAll, unless the source does not come back from it.
+func (f *flow) receiveBounded(ctx context.Context, s *session) error {
+	var err error
+	if bounded(ctx, func() { err = f.receiveAll(ctx, s) }) {
+		return err
+	}
+	s.kill(errSilentSource)
+	f.log.Error(msgSilent, "call", "receive")
+	return errSilentSource
+}
+
+// receiveAll is step 1. It returns when the source is lost or ctx ends.
+func (f *flow) receiveAll(ctx context.Context, s *session) error {
+	for {
+		room, err := s.room(ctx)
+		if err != nil {
+			return err
+		}
+		if !s.renew.IsZero() && time.Now().After(s.renew) { // one at a time, so there is room only when all is settled
+			return errRenew
+		}
+		ds, err := s.src.Receive(ctx, min(room, maxReceive))
+		if s.isDead() { // given out again by the broker; or this call had been abandoned
+			return err
+		}
+		if len(ds) > 0 {
+			if s.received.Load() == 0 {
+				f.end.works()
+			}
+			f.take(ctx, s, ds)
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// take is steps 2 and 3: it decides which lanes get each delivery and hands them over in source order.
+func (f *flow) take(ctx context.Context, s *session, ds []adapters.Delivery) {
+	ps := make([]parcel, len(ds))
+	out := make(map[*lane][]*item, 1)
+	for i, d := range ds {
+		p := &ps[i]
+		*p = parcel{ctx: ctx, d: d, s: s, f: f, at: time.Now(), size: d.Message.Size()}
+		s.took(p)
+		f.match(p)
+		if len(p.items) == 0 {
+			p.conclude()
+			continue
+		}
+		p.open.Store(int32(len(p.items)))
+		for _, it := range p.items {
+			out[it.lane] = append(out[it.lane], it)
+		}
+	}
+	for l, its := range out {
+		l.push(its)
+	}
+}
+
+// match is step 2, with the first half of step 3. What no route can take is marked as refused, with its reason.
+func (f *flow) match(p *parcel) {
+	m, notes := bridge.Restore(p.d.Message, f.caps.Headers, f.trust)
+	p.m = m
+	if p.d.Attempt > 1 && m.Deliveries == 0 {
+		p.m = m.Clone()
+		p.m.Deliveries = uint32(p.d.Attempt - 1)
+	}
+	wanted := false
+	for _, r := range f.routes {
+		r.count.noted(notes)
+		wanted = r.match(p) || wanted
+	}
+	if !wanted && len(f.routes) > 1 {
+		p.refuse(f.routes[0], reasonUnrouted, nil)
+	}
+}
+
+// match reports whether r's filter wants p, and if so gives p an item for each of r's lanes.
+func (r *routeRun) match(p *parcel) bool {
+	r.count.received(p)
+	if r.route.Filter != nil {
+		ok, err := r.route.Filter.Match(p.m, r.route.Name)
+		if err != nil {
+			p.refuse(r, reasonFilter, err)
+			return true
+		}
+		if !ok {
+			r.count.filtered()
+			return false
+		}
+	}
+	if hops := p.m.Track.Path; slices.Contains(hops, r.hop) || len(hops) >= r.route.MaxHops {
+		p.refuse(r, reasonLoop, nil)
+		return true
+	}
+	for _, l := range r.lanes {
+		p.items = append(p.items, &item{p: p, lane: l, id: l.ids.next()})
+	}
+	return true
+}
+
+// settleAll is step 5. It returns when the session is dead, or finished with nothing open. Where the broker does not
+// take a settle, nobody knows what it recorded: the session is given up, and stop ends the receiving.
+func (f *flow) settleAll(work context.Context, s *session, stop func()) {
+	for {
+		done, ok := s.takeDone(work)
+		if !ok {
+			return
+		}
+		for _, o := range []adapters.Outcome{adapters.Accepted, adapters.Released} {
+			if err := f.settle(s, o, done[o]); err != nil {
+				s.kill(err)
+				stop()
+				return
+			}
+		}
+	}
+}
+
+func (f *flow) settle(s *session, o adapters.Outcome, ps []*parcel) error {
+	if len(ps) == 0 {
+		return nil
+	}
+	ds := make([]adapters.Delivery, len(ps))
+	for i, p := range ps {
+		ds[i] = p.d
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
+	defer cancel()
+	if err := settleBounded(ctx, s.src, o, ds); err != nil {
+		f.count.settleErrors.Add(1)
+		f.log.Warn(msgSettle, "outcome", o.String(), "messages", len(ds), "err", err)
+		return err
+	}
+	s.settled(ps)
+	return nil
+}
+
+// settleBounded is Settle, unless the source does not come back from it.
+func settleBounded(ctx context.Context, src adapters.Source, o adapters.Outcome, ds []adapters.Delivery) error {
+	var err error
+	if bounded(ctx, func() { err = src.Settle(ctx, o, ds...) }) {
+		return err
+	}
+	return errSilentSource
+}
+
+// probe asks an idle source for a sign of life in every heartbeat.
+func (f *flow) probe(ctx context.Context, s *session, stop func()) {
+	probeIdle(ctx, f.cfg.Heartbeat, s.src, s.received.Load, f.end.works, func(err error) {
+		s.kill(err)
+		stop()
+	})
+}
+
+// probeIdle probes v, if it can, in every heartbeat in which traffic did not change, and calls works after each success
+// or fail once on an error.
+func probeIdle(ctx context.Context, heartbeat time.Duration, v any, traffic func() int64, works func(), fail func(error)) {
+	p, ok := v.(adapters.Prober)
+	if !ok {
+		return
+	}
+	last := traffic()
+	for wait(ctx, heartbeat) {
+		if now := traffic(); now != last {
+			last = now
+			continue
+		}
+		switch err := probeOnce(ctx, heartbeat, p); {
+		case err == nil:
+			works()
+		case ctx.Err() == nil:
+			fail(err)
+			return
+		}
+	}
+}
+
+func probeOnce(ctx context.Context, heartbeat time.Duration, p adapters.Prober) error {
+	var err error
+	ctx, cancel := context.WithTimeout(ctx, 2*heartbeat)
+	defer cancel()
+	if bounded(ctx, func() { err = p.Probe(ctx) }) {
+		return err
+	}
+	return &adapters.Error{Op: "probe", Kind: adapters.Lost, Err: errNoAnswer}
+}
+
+// afterGrace returns a context that ends grace after ctx, or when cut is called.
+func afterGrace(ctx context.Context, grace time.Duration) (work context.Context, cut func()) {
+	work, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	stop := context.AfterFunc(ctx, func() {
+		wait(work, grace)
+		cancel()
+	})
+	return work, func() { cancel(); stop() }
+}

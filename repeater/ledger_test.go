@@ -1,0 +1,399 @@
+package repeater_test
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/posthouse/posthouse/adapters"
+	"github.com/posthouse/posthouse/adapters/mem"
+	"github.com/posthouse/posthouse/routes"
+)
+
+var (
+	ledgerSeed  = flag.Uint64("seed", 0, "run the ledger with this seed only; 0 = the regression seeds and -seeds of them")
+	ledgerSeeds = flag.Uint64("seeds", 200, "how many seeds the ledger runs, from 1")
+)
+
+// TestLedger keeps a ledger of every message under random faults: lost is none, what came twice is explained, first
+// arrivals are in order, and when the faults stop everything drains. A failing seed goes into testdata/ledger.seeds.
+func TestLedger(t *testing.T) {
+	tally := &teeth{}
+	for _, seed := range seedsToRun(t) {
+		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { newLedger(t, seed).run(tally) })
+		})
+		if !ok {
+			t.Logf("again: go test ./repeater/ -run TestLedger -seed %d", seed)
+		}
+	}
+	if *ledgerSeed == 0 {
+		tally.check(t)
+	}
+}
+
+func seedsToRun(t *testing.T) []uint64 {
+	if *ledgerSeed != 0 {
+		return []uint64{*ledgerSeed}
+	}
+	file, err := os.ReadFile("testdata/ledger.seeds")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var seeds []uint64
+	for line := range strings.Lines(string(file)) {
+		word, _, _ := strings.Cut(line, "#")
+		if word = strings.TrimSpace(word); word == "" {
+			continue
+		}
+		n, err := strconv.ParseUint(word, 10, 64)
+		if err != nil {
+			t.Fatalf("testdata/ledger.seeds: %v", err)
+		}
+		seeds = append(seeds, n)
+	}
+	for n := range *ledgerSeeds {
+		seeds = append(seeds, n+1)
+	}
+	return seeds
+}
+
+// teeth proves that the faults have hit something: a ledger that saw no resend says nothing.
+type teeth struct{ messages, resent, redelivered, refused int }
+
+func (k *teeth) check(t *testing.T) {
+	t.Logf("%d messages, %d resent, %d given out again by their source, %d refused", k.messages, k.resent, k.redelivered, k.refused)
+	if k.resent == 0 || k.redelivered == 0 || k.refused == 0 {
+		t.Error("void: the faults have hit nothing")
+	}
+}
+
+// A ledger is one run: source -> flow -> one to three targets, with messages coming in steadily.
+type ledger struct {
+	*world
+	rng     *rand.Rand
+	route   *routes.Route
+	targets []string
+	total   int // messages of the run
+	put     int
+
+	story  []string       // the faults, for the report
+	breaks map[string]int // faults that may have ended a connection to a target
+
+	silentWait, silentSettle atomic.Bool // the next such call does not return before the test does
+
+	mu      sync.Mutex
+	refused map[string]map[int]bool // by target: messages that it has refused at least once; they leave their place
+}
+
+func newLedger(t *testing.T, seed uint64) *ledger {
+	l := &ledger{
+		rng: rand.New(rand.NewPCG(seed, 1)), breaks: map[string]int{}, refused: map[string]map[int]bool{},
+		targets: []string{"b", "c", "d"},
+	}
+	l.targets = l.targets[:1+l.rng.IntN(3)]
+	l.world = newWorld(t, append([]string{"a"}, l.targets...)...)
+	l.sicken()
+	l.opts.Grace, l.opts.Slow = time.Minute, 30*time.Second
+	var to [][2]string
+	for _, b := range l.targets {
+		to = append(to, [2]string{b, "out"})
+		l.refused[b] = map[int]bool{}
+		l.rules(b, mem.Rules{})
+	}
+	l.route = l.world.route("orders", [2]string{"a", "in"}, to...)
+	l.route.Prefetch = 4 + l.rng.IntN(60)
+	l.route.InFlight = 1 + l.rng.IntN(16)
+	l.route.Batch.Count = 1 + l.rng.IntN(8)
+	l.route.Retry.MaxDelay = 10 * time.Second
+	l.total = 100 + l.rng.IntN(200)
+	if l.rng.IntN(2) == 0 { // far away: many are in flight when a fault comes
+		for _, b := range l.brokers {
+			b.Link().SetLatency(time.Duration(50+l.rng.IntN(950)) * time.Millisecond)
+		}
+	}
+	return l
+}
+
+// sicken puts an adapter between engine and mem whose calls can be made to hang; for some seeds its targets cannot post.
+func (l *ledger) sicken() {
+	p := &patient{Adapter: l.adapter, cure: make(chan struct{}), plain: l.rng.IntN(5) == 0}
+	l.t.Cleanup(func() { close(p.cure) })
+	once := func(silent *atomic.Bool) func() error {
+		return func() error {
+			if silent.CompareAndSwap(true, false) {
+				return p.hang()
+			}
+			return nil
+		}
+	}
+	p.wait, p.settle = once(&l.silentWait), once(&l.silentSettle)
+	l.adapter = p
+}
+
+// rules sets rules at a target that also tell the ledger what was refused.
+func (l *ledger) rules(broker string, r mem.Rules) {
+	r.Judged = func(m *adapters.Message, err error) {
+		if err != nil {
+			l.mu.Lock()
+			l.refused[broker][number(m)] = true
+			l.mu.Unlock()
+		}
+	}
+	l.brokers[broker].SetRules("out", r)
+}
+
+func number(m *adapters.Message) int {
+	v, _ := m.Prop("n")
+	return int(v.Int())
+}
+
+// run is the whole life of one seed: steady, impact, recovery, halt, and the books.
+func (l *ledger) run(tally *teeth) {
+	defer func() {
+		if l.t.Failed() {
+			l.t.Logf("%d targets, prefetch %d, in flight %d, batch %d, %d messages\n%s", len(l.targets), l.route.Prefetch,
+				l.route.InFlight, l.route.Batch.Count, l.total, strings.Join(l.story, "\n"))
+		}
+	}()
+	l.start()
+	begin := time.Now()
+	for l.put < l.total {
+		l.send()
+		pass(time.Duration(l.rng.IntN(4000)) * time.Millisecond)
+		l.bounded()
+		if l.rng.IntN(4) == 0 {
+			l.story = append(l.story, fmt.Sprintf("%8v put %3d: %s", time.Since(begin).Round(time.Millisecond), l.put, l.fault()))
+		}
+	}
+	l.heal()
+	l.drained()
+	if took := l.halt(); took > 10*time.Second {
+		l.t.Errorf("an idle repeater took %v to stop", took)
+	}
+	l.audit(tally)
+}
+
+// send puts the next few messages into the source.
+func (l *ledger) send() {
+	n := min(1+l.rng.IntN(12), l.total-l.put) // none when all are sent
+	l.brokers["a"].Put("in", messages(l.put, n)...)
+	l.put += n
+}
+
+// fault does one thing to one broker and tells what.
+func (l *ledger) fault() string {
+	switch l.rng.IntN(12) {
+	case 0, 1, 2:
+		return "a: " + l.linkFault("a")
+	case 3:
+		rules := []mem.Rules{{Denied: true}, {Missing: true}, {}, {}}[l.rng.IntN(4)]
+		l.brokers["a"].SetRules("in", rules)
+		return fmt.Sprintf("a: denied %v, missing %v", rules.Denied, rules.Missing)
+	case 4:
+		return l.restart()
+	case 5:
+		return l.silence()
+	}
+	b := l.targets[l.rng.IntN(len(l.targets))]
+	if l.rng.IntN(2) == 0 {
+		return b + ": " + l.linkFault(b)
+	}
+	return b + ": " + l.queueFault(b)
+}
+
+// restart stops the repeater in an orderly way, whatever is broken at the moment, and starts another.
+func (l *ledger) restart() string {
+	took := l.halt()
+	if took > l.opts.Grace+30*time.Second {
+		l.t.Errorf("stopped after %v, grace %v", took, l.opts.Grace)
+	}
+	for name := range l.brokers {
+		l.breaks[name]++
+	}
+	l.start()
+	return fmt.Sprintf("restart, stopped after %v", took)
+}
+
+// silence makes one call of the adapter hang.
+func (l *ledger) silence() string {
+	if l.rng.IntN(2) == 0 {
+		l.breaks["a"]++
+		l.silentSettle.Store(true)
+		return "a: a settle that never returns"
+	}
+	for _, b := range l.targets {
+		l.breaks[b]++ // it will be one of them
+	}
+	l.silentWait.Store(true)
+	return "one of the targets: a receipt that never answers"
+}
+
+func (l *ledger) linkFault(name string) string {
+	b := l.brokers[name]
+	link := b.Link()
+	faults := []struct {
+		name   string
+		breaks bool
+		do     func()
+	}{
+		{"cut", true, link.Cut},
+		{"refuse and cut", true, func() { link.Refuse(); link.Cut() }},
+		{"stall", true, link.Stall},
+		{"hold replies", true, link.HoldReplies},
+		{"hold replies, take more, cut", true, func() {
+			link.HoldReplies()
+			l.send()
+			pass(2 * time.Second)
+			link.Cut()
+		}},
+		{"kill", true, b.Kill},
+		{"kill and start", true, func() { b.Kill(); b.Start() }},
+		{"start and allow", false, func() { b.Start(); link.Allow() }},
+		{"start and allow", false, func() { b.Start(); link.Allow() }},
+		{"latency", false, func() { link.SetLatency(time.Duration(l.rng.IntN(800)) * time.Millisecond) }},
+	}
+	f := faults[l.rng.IntN(len(faults))]
+	f.do()
+	if f.breaks {
+		l.breaks[name]++
+	}
+	return f.name
+}
+
+func (l *ledger) queueFault(name string) string {
+	k := 2 + l.rng.IntN(9)
+	waiting, _ := l.brokers[name].Len("out")
+	faults := []struct {
+		name  string
+		rules mem.Rules
+	}{
+		{"full", mem.Rules{Room: waiting + l.rng.IntN(10) + 1}},
+		{"denied", mem.Rules{Denied: true}},
+		{"missing", mem.Rules{Missing: true}},
+		{"refuse some", mem.Rules{Refuse: func(m *adapters.Message) bool { return number(m)%k == 0 }}},
+		{"take everything", mem.Rules{}},
+		{"take everything", mem.Rules{}},
+	}
+	f := faults[l.rng.IntN(len(faults))]
+	l.rules(name, f.rules)
+	return f.name
+}
+
+// bounded checks what must hold at every moment: nothing is held beyond the prefetch, nothing sent beyond the window.
+func (l *ledger) bounded() {
+	synctest.Wait()
+	if _, open := l.brokers["a"].Len("in"); open > l.route.Prefetch {
+		l.t.Errorf("%d deliveries unsettled, prefetch %d", open, l.route.Prefetch)
+	}
+	for _, lane := range l.rep.Status().Routes[0].Lanes {
+		if lane.InFlight > l.route.InFlight || lane.Waiting+lane.InFlight > l.route.Prefetch+l.route.InFlight {
+			l.t.Errorf("%s: %d waiting, %d in flight", lane.Name, lane.Waiting, lane.InFlight)
+		}
+	}
+}
+
+func (l *ledger) heal() {
+	for name, b := range l.brokers {
+		b.Start()
+		b.Link().Allow()
+		b.Link().SetLatency(0)
+		if name != "a" {
+			l.rules(name, mem.Rules{})
+		}
+	}
+	l.brokers["a"].SetRules("in", mem.Rules{})
+	l.story = append(l.story, "healed")
+}
+
+// drained waits until the source is empty and every end is up with nothing in hand.
+func (l *ledger) drained() {
+	l.t.Helper()
+	l.empty("a", "in")
+	l.up()
+	for _, lane := range l.rep.Status().Routes[0].Lanes {
+		if lane.Waiting != 0 || lane.InFlight != 0 {
+			l.t.Errorf("%s: %d waiting and %d in flight after all was settled", lane.Name, lane.Waiting, lane.InFlight)
+		}
+	}
+}
+
+// audit compares what every target holds with what was put in.
+func (l *ledger) audit(tally *teeth) {
+	tally.messages += l.total
+	for _, b := range l.targets {
+		n, _ := l.brokers[b].Len("out")
+		got := l.take(b, "out", n)
+		if missing := l.missing(got); len(missing) > 0 {
+			l.t.Errorf("%s: lost %v", b, missing)
+		}
+		l.ordered(b, got)
+		l.explained(b, got, tally)
+		tally.refused += len(l.refused[b])
+	}
+}
+
+func (l *ledger) missing(got []*adapters.Message) (lost []int) {
+	there := map[int]bool{}
+	for _, n := range numbers(got) {
+		there[n] = true
+	}
+	for n := range l.total {
+		if !there[n] {
+			lost = append(lost, n)
+		}
+	}
+	return lost
+}
+
+// ordered checks first arrivals; only what the target itself has refused may have left its place.
+func (l *ledger) ordered(b string, got []*adapters.Message) {
+	last := -1
+	for _, n := range firstArrivals(numbers(got)) {
+		if l.refused[b][n] {
+			continue
+		}
+		if n < last {
+			l.t.Errorf("%s: %d first came after %d: %v", b, n, last, numbers(got))
+			return
+		}
+		last = n
+	}
+}
+
+// explained checks what came twice: sent again by us it has the same posthouse-id and says so, and there is at most a
+// window of it for each break; under another id it was given out again by a source that had lost its session.
+func (l *ledger) explained(b string, got []*adapters.Message, tally *teeth) {
+	ids := map[int][]string{}
+	resent, again := 0, 0
+	for i, n := range numbers(got) {
+		id, _ := got[i].Prop("posthouse-id")
+		switch {
+		case slices.Contains(ids[n], id.Str()):
+			resent++
+			if flag, _ := got[i].Prop("posthouse-possible-duplicate"); flag.Str() != "true" {
+				l.t.Errorf("%s: %d came twice without the flag", b, n)
+			}
+		case len(ids[n]) > 0 && !l.refused[b][n]: // a refusal after an unknown outcome gives it back to the source, too
+			again++
+		}
+		ids[n] = append(ids[n], id.Str())
+	}
+	if most := l.breaks[b] * l.route.InFlight; resent > most {
+		l.t.Errorf("%s: %d resent and arrived twice, at most %d explained by %d breaks", b, resent, most, l.breaks[b])
+	}
+	if most := l.breaks["a"] * l.route.Prefetch; again > most {
+		l.t.Errorf("%s: %d given out again by the source, at most %d explained by %d breaks", b, again, most, l.breaks["a"])
+	}
+	tally.resent += resent
+	tally.redelivered += again
+}

@@ -1,0 +1,253 @@
+package repeater
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posthouse/posthouse/adapters"
+	"github.com/posthouse/posthouse/bridge"
+	"github.com/posthouse/posthouse/routes"
+)
+
+// Options are the settings of a Repeater that are not in the file. The zero value is useful.
+type Options struct {
+	Name    string                // of this daemon, in paths, consumer groups and metrics; "" = "posthouse"
+	Log     *slog.Logger          // nil = discard
+	Now     func() time.Time      // wall time that decides about expiry; nil = time.Now
+	Grace   time.Duration         // how long a stop waits for what is in flight; 0 = 60 s
+	Slow    time.Duration         // retry of what an operator has to mend; 0 = 1 minute
+	Metrics prometheus.Registerer // nil = nowhere
+	Getenv  func(string) string   // source of {env: NAME} secrets; nil = none is set
+}
+
+func (o Options) withDefaults() Options {
+	if o.Name == "" {
+		o.Name = "posthouse"
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	if o.Grace == 0 {
+		o.Grace = time.Minute
+	}
+	if o.Slow == 0 {
+		o.Slow = time.Minute
+	}
+	if o.Metrics == nil {
+		o.Metrics = prometheus.NewRegistry()
+	}
+	if o.Getenv == nil {
+		o.Getenv = func(string) string { return "" }
+	}
+	return o
+}
+
+// A Repeater runs the routes of one table. It is safe for concurrent use; Run is called once.
+type Repeater struct {
+	table   *routes.Table
+	kinds   routes.Kinds
+	opts    Options
+	configs map[string]adapters.Config
+	flows   []*flow
+	started time.Time
+}
+
+// A routeRun is one route while it runs.
+type routeRun struct {
+	route *routes.Route
+	hop   string // REPEATER/ROUTE, the entry in posthouse-path
+	lanes []*lane
+	count *routeCounts
+	log   *slog.Logger
+	fold  fold // of lines about refused messages
+}
+
+// New wires t. It reads the secrets, so its error may be a *routes.SecretError; nothing is connected.
+func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
+	o = o.withDefaults()
+	r := &Repeater{table: t, kinds: kinds, opts: o, configs: map[string]adapters.Config{}, started: time.Now()}
+	m := newMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics))
+	gates := map[string]*gate{}
+	for name, b := range t.Brokers {
+		c, err := b.Resolve(o.Getenv)
+		if err != nil {
+			return nil, err
+		}
+		c.Now, c.Log = o.Now, o.Log.With("broker", name)
+		c.Heartbeat = c.WithDefaults().Heartbeat
+		r.configs[name] = c
+		gates[name] = newGate(b.Reconnect, o.Slow)
+	}
+	ids := newIdentity()
+	for _, rs := range t.Flows() {
+		if f := r.flow(rs, gates, m, ids); f != nil {
+			r.flows = append(r.flows, f)
+		}
+	}
+	return r, prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics).Register(newGauges(r))
+}
+
+// flow wires the enabled routes of one source; nil if there is none.
+func (r *Repeater) flow(rs []*routes.Route, gates map[string]*gate, m *metrics, ids *identity) *flow {
+	var f *flow
+	for _, route := range rs {
+		if !route.Enabled {
+			continue
+		}
+		if f == nil {
+			f = r.newFlow(route, gates, m, ids)
+		}
+		f.limits.Prefetch = max(f.limits.Prefetch, route.Prefetch)
+		f.limits.PrefetchBytes = max(f.limits.PrefetchBytes, route.PrefetchSize)
+		f.limits.MaxSize = max(f.limits.MaxSize, route.MaxMessageSize)
+		f.cfg.Limits = f.limits
+		f.routes = append(f.routes, r.newRoute(route, gates, m, ids))
+	}
+	if f != nil {
+		f.share()
+	}
+	return f
+}
+
+func (r *Repeater) newFlow(first *routes.Route, gates map[string]*gate, m *metrics, ids *identity) *flow {
+	b := r.table.Brokers[first.From.Broker]
+	cfg := r.configs[b.Name]
+	cfg.Client = r.opts.Name + "." + first.Name
+	log := r.opts.Log.With("route", first.Name, "broker", b.Name)
+	return &flow{
+		source: first.From, adapter: r.kinds[b.Kind], cfg: cfg, caps: r.kinds[b.Kind].Capabilities(cfg),
+		trust: bridge.Options{Trusted: b.Trusted, TrustValues: b.TrustValues}, gate: gates[b.Name], end: newEnd(log.With("end", "source")), ids: ids,
+		grace: r.opts.Grace, log: log, limits: adapters.Limits{Confirm: first.ConfirmTimeout},
+		count: &flowCounts{settleErrors: m.settleErrors.WithLabelValues(first.Name)},
+	}
+}
+
+func (r *Repeater) newRoute(route *routes.Route, gates map[string]*gate, m *metrics, ids *identity) *routeRun {
+	run := &routeRun{
+		route: route, hop: r.opts.Name + "/" + route.Name, count: m.route(route.Name),
+		log: r.opts.Log.With("route", route.Name),
+	}
+	for _, t := range route.To {
+		b := r.table.Brokers[t.Addr.Broker]
+		cfg := r.configs[b.Name]
+		cfg.Client = r.opts.Name + "." + route.Name
+		cfg.Limits = adapters.Limits{
+			InFlight: route.InFlight, MaxSize: route.MaxMessageSize, Confirm: route.ConfirmTimeout,
+		}.WithDefaults()
+		log := run.log.With("target", t.Name, "broker", b.Name)
+		run.lanes = append(run.lanes, &lane{
+			name: route.Name + "/" + t.Name, of: run, target: t, adapter: r.kinds[b.Kind], cfg: cfg,
+			caps: r.kinds[b.Kind].Capabilities(cfg), gate: gates[b.Name], end: newEnd(log.With("end", "target")),
+			ids: ids.lane(), now: r.opts.Now, log: log, count: m.lane(route.Name, t.Name),
+			back: backoff{delay: route.Retry.Delay, max: route.Retry.MaxDelay, jitter: 0.2},
+			wake: make(chan struct{}, 1),
+		})
+	}
+	return run
+}
+
+// Run serves all routes until ctx ends, then stops receiving, settles what is confirmed, returns the rest to the
+// sources, and comes back within the grace period. Its error says which embedded broker could not be started; a broker
+// that is away is no error.
+func (r *Repeater) Run(ctx context.Context) error {
+	hosts, err := r.startHosts(ctx)
+	defer func() {
+		for _, h := range hosts {
+			closeBounded(h)
+		}
+	}()
+	if err != nil {
+		return err
+	}
+	defer context.AfterFunc(ctx, func() { r.opts.Log.Info(msgStopping) })()
+	var wg sync.WaitGroup
+	for _, f := range r.flows {
+		wg.Go(func() { f.run(ctx) })
+	}
+	wg.Wait()
+	r.opts.Log.Info(msgStopped)
+	return nil
+}
+
+// startHosts starts what the file embeds.
+func (r *Repeater) startHosts(ctx context.Context) (hosts []io.Closer, err error) {
+	for name, b := range r.table.Brokers {
+		h, ok := r.kinds[b.Kind].(adapters.Host)
+		if !ok {
+			continue
+		}
+		c, err := h.Start(ctx, r.configs[name])
+		if err != nil {
+			return hosts, fmt.Errorf("start embedded broker %q: %w", name, err)
+		}
+		if c != nil {
+			hosts = append(hosts, c)
+		}
+	}
+	return hosts, nil
+}
+
+// Status returns a snapshot in file order of the sources.
+func (r *Repeater) Status() Status {
+	s := Status{Repeater: r.opts.Name, Hash: r.table.Hash, Started: r.started}
+	for _, f := range r.flows {
+		s.Routes = append(s.Routes, f.status()...)
+	}
+	return s
+}
+
+func (r *Repeater) targetName(route string, i int) string {
+	for _, f := range r.flows {
+		for _, run := range f.routes {
+			if run.route.Name == route {
+				return run.lanes[i].target.Name
+			}
+		}
+	}
+	return ""
+}
+
+// refused counts and logs that p was set aside on this route: the first in full, then one a minute.
+func (r *routeRun) refused(p *parcel, reason string, err error) {
+	r.count.refused(reason)
+	if more, ok := r.fold.line(time.Now()); ok {
+		r.log.Warn(msgRefused, "reason", reason, "msg_id", p.d.SourceID, "attempt", p.d.Attempt, "err", err, "repeats", more)
+	}
+}
+
+// A fold lets one log line a minute through and counts the others.
+type fold struct {
+	mu    sync.Mutex
+	last  time.Time
+	muted int
+}
+
+// line reports whether a line may be written now, and how many were not written before it.
+func (f *fold) line(now time.Time) (muted int, ok bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if !f.last.IsZero() && now.Sub(f.last) < logEvery {
+		f.muted++
+		return 0, false
+	}
+	muted, f.muted, f.last = f.muted, 0, now
+	return muted, true
+}
+
+// pause is how long a refused message waits before it goes back.
+func (f *flow) pause() time.Duration {
+	var d time.Duration
+	for _, r := range f.routes {
+		d = max(d, r.route.Retry.MaxDelay)
+	}
+	return d
+}

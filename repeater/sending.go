@@ -1,0 +1,376 @@
+package repeater
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/posthouse/posthouse/adapters"
+)
+
+// A sending is the use of one open target until something fails. It posts batches without waiting for the last one's
+// receipt; receipts are waited for in order.
+//
+// Every item taken from the lane is in flights until it has an answer or is pending, and what is in flights is decided
+// under mu. So a target that never answers can be abandoned together with the goroutines that hang in it: what they
+// bring later finds its flight gone.
+type sending struct {
+	l       *lane
+	t       adapters.Target
+	probing bool // after a failure: one message until one is taken
+	ok      atomic.Int64
+	cancel  context.CancelFunc // ends the posting
+	more    chan struct{}      // the head of flights may have a receipt now
+
+	mu        sync.Mutex
+	err       error     // the first failure
+	flights   []*flight // oldest first
+	pending   []*item   // to be sent again, in order
+	closed    bool      // nothing more will be posted
+	abandoned bool
+}
+
+// A flight is one batch, from the moment it is taken from the lane.
+type flight struct {
+	its     []*item
+	at      time.Time        // handed over
+	due     time.Time        // an answer that is not there by then never comes; zero while Post may block
+	r       adapters.Receipt // nil until handed over
+	untaken error            // Post failed, and nothing was taken
+}
+
+// postGrace is how long a Post that waits for room may go on after a stop.
+const postGrace = 2 * time.Second
+
+// patience is how many times the confirm timeout an answer may take before the engine gives the target up. An adapter
+// gives up by itself after one: this is for a sick one, which must not hold its lane for ever.
+const patience = 3
+
+var errSilent = errors.New("no answer in three times confirm_timeout: target abandoned")
+
+func newSending(l *lane, t adapters.Target, probing bool) *sending {
+	return &sending{l: l, t: t, probing: probing, more: make(chan struct{}, 1)}
+}
+
+// run posts until stop ends or something fails, then waits for every receipt, until work ends. What got no answer is
+// back at the head of the lane when it returns. It returns the first failure, nil after a stop.
+func (s *sending) run(stop, work context.Context) error {
+	post, cancel := context.WithCancel(work)
+	defer cancel()
+	s.cancel = cancel
+	halt := context.AfterFunc(stop, func() {
+		if !s.l.shared && wait(post, postGrace) {
+			cancel()
+		}
+	})
+	defer halt()
+	done := make(chan struct{})
+	go func() {
+		s.exchange(stop, post, work)
+		close(done)
+	}()
+	s.guard(work, done)
+	s.l.again(s.pending)
+	s.l.landed(len(s.pending))
+	return s.failure()
+}
+
+// exchange is all traffic with the target; it returns when there is none any more.
+func (s *sending) exchange(stop, post, work context.Context) {
+	var wg sync.WaitGroup
+	wg.Go(func() { s.collect(work) })
+	wg.Go(func() { probeIdle(post, s.l.cfg.Heartbeat, s.t, s.ok.Load, s.l.end.works, s.fail) })
+	s.postAll(stop, post)
+	s.cancel()
+	s.mu.Lock()
+	s.closed = true
+	s.mu.Unlock()
+	signal(s.more)
+	if adapters.KindOf(s.failure()) == adapters.Lost {
+		closeBounded(s.t) // so that the receipts end now and not with their watchdogs
+	}
+	wg.Wait()
+}
+
+// guard waits for the end of the exchange, or abandons it.
+func (s *sending) guard(work context.Context, done <-chan struct{}) {
+	tick := time.NewTicker(s.l.cfg.Limits.Confirm)
+	defer tick.Stop()
+	ended := work.Done()
+	var last <-chan time.Time
+	for {
+		select {
+		case <-done:
+			return
+		case <-ended:
+			ended, last = nil, time.After(closeTimeout)
+		case <-last:
+			s.abandon()
+			return
+		case now := <-tick.C:
+			if s.overdue(now) {
+				s.abandon()
+				return
+			}
+		}
+	}
+}
+
+func (s *sending) overdue(now time.Time) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.flights) > 0 && !s.flights[0].due.IsZero() && now.After(s.flights[0].due)
+}
+
+// abandon takes everything without an answer back: what was handed over may have arrived.
+func (s *sending) abandon() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.abandoned = true
+	s.failLocked(&adapters.Error{Op: "send", Addr: s.l.target.Addr, Kind: adapters.Lost, Err: errSilent})
+	for _, f := range s.flights {
+		for _, it := range f.its {
+			it.maybe = it.maybe || !f.at.IsZero()
+		}
+		s.pending = slices.Concat(s.pending, f.its)
+	}
+	s.flights = nil
+	s.l.count.abandoned.Inc()
+	s.l.log.Error(msgAbandoned, "messages", len(s.pending))
+	signal(s.more)
+}
+
+// postAll is step 4 of the flow.
+func (s *sending) postAll(stop, post context.Context) {
+	for {
+		f := s.take(stop, post)
+		if f == nil {
+			return
+		}
+		ms := s.load(f, s.l.convert(f.its))
+		if len(ms) == 0 {
+			continue
+		}
+		if !s.posted(f, hand(post, s.t, ms)) {
+			return
+		}
+	}
+}
+
+// take blocks until there is room in the window and something to send, and makes a flight of it. After stop it takes
+// only what some lane has begun to send.
+func (s *sending) take(stop, post context.Context) *flight {
+	halt := stop.Done()
+	if stop.Err() != nil {
+		halt = nil
+	}
+	for post.Err() == nil {
+		f, more := s.tryTake(halt == nil)
+		if f != nil || halt == nil && !more {
+			return f
+		}
+		select {
+		case <-s.l.wake:
+		case <-halt:
+			halt = nil
+		case <-post.Done():
+		}
+	}
+	signal(s.l.wake) // it may have been for the next sending
+	return nil
+}
+
+func (s *sending) tryTake(stopping bool) (f *flight, more bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.abandoned || s.err != nil {
+		return nil, false
+	}
+	its, more := s.l.cut(s.probing && s.ok.Load() == 0, stopping)
+	if len(its) == 0 {
+		return nil, more
+	}
+	f = &flight{its: its}
+	s.flights = append(s.flights, f)
+	return f, more
+}
+
+// load answers for what cannot be converted and returns what is to be handed over, which is f's from now on; nothing if
+// there is none left.
+func (s *sending) load(f *flight, fs []fitted) []*adapters.Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.abandoned {
+		return nil
+	}
+	ms, its := make([]*adapters.Message, 0, len(fs)), f.its[:0:len(fs)]
+	for i, it := range f.its {
+		if s.l.fitted(it, fs[i]) {
+			ms, its = append(ms, fs[i].m), append(its, it)
+		}
+	}
+	if f.its = its; len(its) == 0 {
+		s.remove(f)
+		return nil
+	}
+	f.at = time.Now()
+	if _, ok := s.t.(adapters.Poster); !ok {
+		f.due = f.at.Add(patience * s.l.cfg.Limits.Confirm)
+	}
+	return ms
+}
+
+// A handed batch has a receipt, or was not taken.
+type handed struct {
+	r   adapters.Receipt
+	err error
+}
+
+// hand posts ms, or sends them where the target can do no more than one batch at a time.
+func hand(ctx context.Context, t adapters.Target, ms []*adapters.Message) handed {
+	if p, ok := t.(adapters.Poster); ok {
+		r, err := p.Post(ctx, ms)
+		return handed{r, err}
+	}
+	n, err := t.Send(ctx, ms)
+	return handed{sent{n, err}, nil}
+}
+
+type sent struct {
+	n   int
+	err error
+}
+
+func (s sent) Wait(context.Context) (int, error) { return s.n, s.err }
+
+// posted notes how the handing over ended and reports whether more may be posted. An error of Post other than Lost says
+// that nothing was taken (adapters.Poster).
+func (s *sending) posted(f *flight, h handed) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.abandoned {
+		return false
+	}
+	f.due = time.Now().Add(patience * s.l.cfg.Limits.Confirm)
+	if f.r = h.r; h.err != nil {
+		f.r = sent{0, h.err}
+		if adapters.KindOf(h.err) != adapters.Lost {
+			f.untaken = h.err
+		}
+	}
+	signal(s.more)
+	return h.err == nil
+}
+
+// collect waits for the receipts in order and answers for every item.
+func (s *sending) collect(work context.Context) {
+	for {
+		f, over := s.head()
+		switch {
+		case over:
+			return
+		case f == nil:
+			<-s.more
+		default:
+			n, err := f.r.Wait(work)
+			s.land(f, adapters.Fates(len(f.its), n, err))
+		}
+	}
+}
+
+// head returns the oldest flight if it has been handed over.
+func (s *sending) head() (f *flight, over bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.abandoned || s.closed && len(s.flights) == 0 {
+		return nil, true
+	}
+	if len(s.flights) > 0 && s.flights[0].r != nil {
+		return s.flights[0], false
+	}
+	return nil, false
+}
+
+func (s *sending) land(f *flight, fates []error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.abandoned {
+		return
+	}
+	s.remove(f)
+	var again []*item
+	for i, it := range f.its {
+		if s.settle(f, it, fates[i]) {
+			again = append(again, it)
+		}
+	}
+	if f.untaken != nil {
+		s.failLocked(f.untaken)
+	}
+	s.pending = append(s.pending, again...)
+	s.l.landed(len(f.its) - len(again))
+}
+
+// settle decides what becomes of one item and reports whether it is sent again. s.mu is held.
+func (s *sending) settle(f *flight, it *item, err error) (again bool) {
+	kind := adapters.KindOf(err)
+	switch {
+	case err == nil:
+		if s.ok.Add(1) == 1 {
+			s.l.end.works()
+		}
+		s.l.confirmed(it, f.at)
+		return false
+	case fateOf(kind).again:
+		if f.untaken == nil {
+			it.maybe = it.maybe || !kind.Definite()
+			s.l.count.retry(kind)
+			s.failLocked(err)
+		}
+		return true
+	}
+	s.l.of.refused(it.p, refusal(err), err)
+	it.answer(itemRefused)
+	return false
+}
+
+// remove takes f, which is the oldest or the newest, out of the flights. s.mu is held.
+func (s *sending) remove(f *flight) {
+	if s.flights[0] == f {
+		s.flights[0] = nil
+		s.flights = s.flights[1:]
+	} else {
+		s.flights = s.flights[:len(s.flights)-1]
+	}
+	signal(s.more)
+}
+
+// fail notes the first failure and ends the posting.
+func (s *sending) fail(err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.failLocked(err)
+}
+
+func (s *sending) failLocked(err error) {
+	if s.err == nil {
+		s.err = err
+		for _, f := range s.flights { // a Post that waits for room has to end now
+			if f.due.IsZero() {
+				f.due = time.Now().Add(patience * s.l.cfg.Limits.Confirm)
+			}
+		}
+	}
+	s.cancel()
+}
+
+func (s *sending) failure() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.err
+}
+
+func (s *sending) confirmed() bool { return s.ok.Load() > 0 }

@@ -1,0 +1,163 @@
+package repeater
+
+import (
+	"context"
+	"errors"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/posthouse/posthouse/adapters"
+)
+
+// A session is the time from attach to loss of one Source. It counts what was received and not yet settled, which is
+// the only bound on the memory of a flow, and queues what is ready to be settled.
+type session struct {
+	src      adapters.Source
+	received atomic.Int64
+	renew    time.Time      // a careful session ends when nothing is open after this; zero = it does not
+	parked   sync.WaitGroup // refused parcels that wait out their pause
+
+	mu       sync.Mutex
+	limits   adapters.Limits
+	count    int   // received, not yet settled
+	bytes    int64 // of them
+	done     map[adapters.Outcome][]*parcel
+	finished bool  // nothing more will be received
+	dead     error // why it cannot settle any more
+
+	wake chan struct{} // something is ready to be settled, or the end has come
+	free chan struct{} // something was settled
+	gone chan struct{} // closed by kill
+}
+
+func newSession(src adapters.Source, l adapters.Limits) *session {
+	return &session{
+		src: src, limits: l, done: map[adapters.Outcome][]*parcel{},
+		wake: make(chan struct{}, 1), free: make(chan struct{}, 1), gone: make(chan struct{}),
+	}
+}
+
+// room blocks until something may be received, and returns how many messages.
+func (s *session) room(ctx context.Context) (int, error) {
+	for {
+		s.mu.Lock()
+		n := s.limits.Prefetch - s.count
+		if s.bytes >= s.limits.PrefetchBytes {
+			n = 0
+		}
+		s.mu.Unlock()
+		if n > 0 {
+			return n, ctx.Err()
+		}
+		select {
+		case <-s.free:
+		case <-ctx.Done():
+			return 0, ctx.Err()
+		}
+	}
+}
+
+func (s *session) took(p *parcel) {
+	s.mu.Lock()
+	s.count++
+	s.bytes += p.size
+	s.mu.Unlock()
+	s.received.Add(1)
+}
+
+// park reports whether a refused parcel may wait out its pause; parked.Done ends it. In a dead session it may not: its
+// broker gives the message out again anyway, and nobody would wait for the pause.
+func (s *session) park() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.dead == nil {
+		s.parked.Add(1)
+	}
+	return s.dead == nil
+}
+
+// ready queues p for settling. In a dead session there is nothing to settle.
+func (s *session) ready(p *parcel, o adapters.Outcome) {
+	s.mu.Lock()
+	if s.dead == nil {
+		s.done[o] = append(s.done[o], p)
+	}
+	s.mu.Unlock()
+	signal(s.wake)
+}
+
+// takeDone blocks until something is ready and returns it by outcome; false when nothing more will come, or work ends.
+func (s *session) takeDone(work context.Context) (map[adapters.Outcome][]*parcel, bool) {
+	for {
+		s.mu.Lock()
+		over := s.dead != nil || s.finished && s.count == 0
+		var done map[adapters.Outcome][]*parcel
+		if len(s.done) > 0 {
+			done, s.done = s.done, make(map[adapters.Outcome][]*parcel, 2)
+		}
+		s.mu.Unlock()
+		if over {
+			return nil, false
+		}
+		if done != nil {
+			return done, true
+		}
+		select {
+		case <-s.wake:
+		case <-work.Done():
+			return nil, false
+		}
+	}
+}
+
+func (s *session) settled(ps []*parcel) {
+	s.mu.Lock()
+	for _, p := range ps {
+		s.count--
+		s.bytes -= p.size
+	}
+	s.mu.Unlock()
+	signal(s.free)
+}
+
+// finish says that nothing more will be received: the settling ends when nothing is open.
+func (s *session) finish() {
+	s.mu.Lock()
+	s.finished = true
+	s.mu.Unlock()
+	signal(s.wake)
+}
+
+// kill says that nothing can be settled any more. Only the first cause counts.
+func (s *session) kill(err error) {
+	s.mu.Lock()
+	first := s.dead == nil
+	if first {
+		if err == nil {
+			err = errors.New("the source was lost")
+		}
+		s.dead = err
+	}
+	s.mu.Unlock()
+	if first {
+		close(s.gone)
+	}
+	signal(s.wake)
+}
+
+func (s *session) cause() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.dead
+}
+
+func (s *session) isDead() bool { return s.cause() != nil }
+
+// signal wakes the one reader of c, now or at its next look.
+func signal(c chan struct{}) {
+	select {
+	case c <- struct{}{}:
+	default:
+	}
+}

@@ -1,0 +1,64 @@
+package routes
+
+import "strings"
+
+// A code is one kind of finding. Codes are never used again for something else.
+type code struct {
+	code string
+	text string // one line for the reference, then more for explain
+}
+
+// Explain tells what a code means and what to do, and for "fields" what an expression may use; ok is false for codes
+// that this program does not use.
+func Explain(name string) (text string, ok bool) {
+	if name == "fields" {
+		return ExplainFields(), true
+	}
+	return explainCode(name)
+}
+
+func explainCode(name string) (text string, ok bool) {
+	for _, c := range codes() {
+		if strings.EqualFold(c.code, name) {
+			return c.code + ": " + c.text, true
+		}
+	}
+	return "", false
+}
+
+func codes() []code {
+	return []code{
+		{"Y001", "The file is not YAML, or not UTF-8.\nThe line shown is the first that cannot be read with those before it. Often an expression begins with a quote, bracket or asterisk: quote the whole expression, or put it under a | block. Indent with spaces, never with tabs."},
+		{"Y002", "The file is empty, or holds a second document.\nOnly one document is read. A line --- begins another one."},
+		{"Y003", "A YAML tag.\nAn unquoted ! at the start of a value is a tag to YAML, not a negation: the filter would be empty and match every message. Write not, or quote the expression."},
+		{"Y004", "The same key twice in one object.\nParsers differ in which of the two they take, so neither is taken."},
+		{"Y005", "A merge key, or too many aliases.\nMerge keys (<<) are not read, and a file may use 20 aliases. Shared settings belong under defaults:."},
+		{"Y006", "A number or boolean in an old form.\nYAML reads 010 as 8, and yes as a boolean or as text, depending on the parser. Write 8 or 10, true or false."},
+		{"Y007", "A comment ends an expression.\nYAML ends an unquoted value at a blank and #. Put the expression in single quotes or under a | block; comments inside of it are written // or /* */. A comment behind a whole expression is accepted when two blanks stand before it."},
+		{"Y008", "The file is too large or nested too deep.\nA file has at most 1 MiB, 64 levels and 100,000 values, values behind aliases counted at every use."},
+		{"K001", "An unknown key.\nKeys are written in lower case with underscores. Some belong to one type of broker only; the reference page says which. Nothing that is unknown is ignored."},
+		{"K002", "A required key is missing.\nThe help line shows what to add."},
+		{"K003", "A value of the wrong type, or one that cannot be used.\nNumbers, booleans and text are told apart: what YAML reads as a number must be quoted to be text. Values out of range, and values that the adapter of a broker refuses, have this code too."},
+		{"K004", "A duration or size without a unit.\nWrite 500ms, 30s, 5m, 2h, 7d; or 512B, 64KiB, 1MiB, 2GiB, and KB, MB, GB for powers of ten."},
+		{"K005", "A word that is not in the list for this key."},
+		{"K006", "A bad name, or one that is used twice.\nNames are lower-case letters, digits and dashes, at most 63, beginning with a letter or digit. They become metric labels, directory names and consumer groups."},
+		{"K007", "The file's version is not known to this program.\nWrite version: 1, or use a newer posthouse."},
+		{"K008", "A key that will be removed in a later version."},
+		{"R001", "An end names a broker that is not defined under brokers:."},
+		{"R003", "A route with several targets does not say how to distribute.\nCopying and balancing must not be guessed: add distribute."},
+		{"R006", "A target equals the source of its route, or another target.\nA route that writes to where it reads would feed itself for ever."},
+		{"R009", "An end does not fit its type of broker.\namqp has queues and topics; kafka has topics; nats reads a stream and writes to a subject. An end names exactly one of them."},
+		{"R010", "A filter is always true or always false.\nIt looks at nothing of the message, so it is either useless or a mistake."},
+		{"F001", "An expression cannot be read.\nThe caret stands where reading stopped. An empty expression is refused because it would match every message: leave the key out for that."},
+		{"F002", "A message has no such field.\nA header is msg.header.NAME, or msg.header[\"NAME\"] where the name is no word."},
+		{"F003", "An expression in SQL's style.\nAND, OR, =, <>, LIKE, BETWEEN and IS NULL are written otherwise here; the help line shows how."},
+		{"F004", "An expression has the wrong type of result.\nA filter must give true or false, a key must give text."},
+		{"F005", "An expression exceeds a limit.\nThere is no way to stop an evaluation, so what could run long is refused before: length, nesting, number of terms, loops within loops, and text inside of loops."},
+		{"F006", "A function or form that is not available.\nSome could fill the memory or would answer differently at the next try."},
+		{"F007", "A value is used without conversion.\nHeaders are text, and what msg.json holds may be anything: write int(...), float(...) or string(...), or compare with text in quotes."},
+		{"X001", "A secret is written as a value.\nWrite { file: PATH } or { env: NAME }, and change the secret: the file has been copied, printed or committed."},
+		{"X002", "A secret file can be read by every user of the machine.\nchmod 600 FILE, owned by the user of the daemon."},
+		{"X003", "Certificates are not verified.\nAnybody between the daemon and the broker can read and change messages. Name the authority with tls.ca_file instead."},
+		{"X004", "The admin listener would be reachable from other machines.\nIt has no TLS and no users yet, so only loopback is permitted. For Prometheus on another machine, put a proxy with TLS and users before it."},
+	}
+}

@@ -1,0 +1,118 @@
+package routes
+
+import (
+	"bytes"
+	"context"
+	"flag"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/posthouse/posthouse/adapters"
+	"github.com/posthouse/posthouse/routes/yamltree"
+)
+
+var update = flag.Bool("update", false, "write what comes out into the expected files")
+
+// ends is an adapter as far as the check of a file needs one: it claims forms, and checks what a rule of its own says.
+type ends struct {
+	kind             string
+	sources, targets []adapters.Form
+	check            func(c adapters.Config, as []adapters.Address) error
+}
+
+func (e ends) Kind() string { return e.kind }
+
+func (e ends) Capabilities(adapters.Config) adapters.Capabilities {
+	return adapters.Capabilities{Sources: e.sources, Targets: e.targets}
+}
+
+func (e ends) Check(c adapters.Config, as ...adapters.Address) error {
+	if e.check == nil {
+		return nil
+	}
+	return e.check(c, as)
+}
+
+func (e ends) OpenSource(context.Context, adapters.Config, adapters.Address) (adapters.Source, error) {
+	panic("a check must open nothing")
+}
+
+func (e ends) OpenTarget(context.Context, adapters.Config, adapters.Address) (adapters.Target, error) {
+	panic("a check must open nothing")
+}
+
+func testKinds() Kinds {
+	queues := []adapters.Form{adapters.Queue, adapters.Topic}
+	return Kinds{
+		"amqp":  ends{"amqp", queues, queues, nil},
+		"kafka": ends{"kafka", []adapters.Form{adapters.Topic}, []adapters.Form{adapters.Topic}, nil},
+		"nats":  ends{"nats", []adapters.Form{adapters.Stream}, []adapters.Form{adapters.Subject}, nil},
+	}
+}
+
+// TestBad feeds every file of testdata/bad and compares the whole report.
+func TestBad(t *testing.T) {
+	files, err := filepath.Glob("testdata/bad/*.yaml")
+	if err != nil || len(files) == 0 {
+		t.Fatal(err, "no files")
+	}
+	for _, f := range files {
+		t.Run(filepath.Base(f), func(t *testing.T) {
+			src, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			table, fs := Load(filepath.Base(f), src, Options{Kinds: testKinds(), Repeater: "test"})
+			if (table == nil) != fs.HasErrors() {
+				t.Errorf("table %v beside errors %v", table != nil, fs.HasErrors())
+			}
+			var out bytes.Buffer
+			if err := fs.Text(&out); err != nil {
+				t.Fatal(err)
+			}
+			for _, canary := range []string{"s3c", "hunter2", "verysecret", "12345"} {
+				if strings.Contains(out.String(), canary) {
+					t.Errorf("a secret is shown: %s", canary)
+				}
+			}
+			golden(t, strings.TrimSuffix(f, ".yaml")+".txt", out.String())
+		})
+	}
+}
+
+// golden compares got with a file, or writes the file with -update.
+func golden(t *testing.T, file, got string) {
+	t.Helper()
+	if *update {
+		if err := os.WriteFile(file, []byte(got), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	want, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff(string(want), got); diff != "" {
+		t.Errorf("%s (-want +got):\n%s", file, diff)
+	}
+}
+
+// A scalarIn is a scalar and the document in which it stands.
+type scalarIn struct {
+	doc  *yamltree.Document
+	node *yamltree.Node
+}
+
+// parseScalar reads text as the value of a key.
+func parseScalar(t *testing.T, text string) scalarIn {
+	t.Helper()
+	d, ps := yamltree.Parse([]byte("a: " + text + "\n"))
+	if len(ps) > 0 {
+		t.Fatal(ps)
+	}
+	return scalarIn{d, d.Root.Pairs[0].Value}
+}

@@ -1,0 +1,206 @@
+package routes
+
+// This file is the table of all keys. A key that is not here does not exist; a key that does nothing is not here.
+
+const since = "0.1"
+
+// topologyShape is the whole file.
+func topologyShape() *Shape {
+	broker, route := brokerShape(), routeShape()
+	return &Shape{Name: "file", Doc: "One file says what one or more daemons do.", Fields: []*Field{
+		{Name: "version", Type: Count, Required: true, Min: 1, Max: 1, Since: since, Reload: RestartProcess,
+			Example: "version: 1", Doc: "The version of this format. 1 is the only one."},
+		{Name: "brokers", Type: Named, Of: broker, Required: true, Since: since, Reload: RestartBroker,
+			Example: "brokers: { NAME: { type: amqp, addresses: [amqp://HOST:5672] } }",
+			Doc:     "What the daemon connects to, by name."},
+		{Name: "routes", Type: Objects, Of: route, Required: true, Since: since, Reload: RestartRoute,
+			Example: "routes: [{ name: NAME, from: { broker: NAME, queue: NAME }, to: { broker: NAME, queue: NAME } }]",
+			Doc:     "What it carries from where to where."},
+		{Name: "defaults", Type: Object, Since: since, Reload: RestartRoute, Doc: "Settings that brokers and routes share.",
+			Of: &Shape{Name: "defaults", Doc: "Settings that brokers and routes share; each may be overridden where it is used.", Fields: []*Field{
+				{Name: "broker", Type: Object, Of: broker.inherited(), Since: since, Reload: RestartBroker, Doc: "For every broker that does not say otherwise."},
+				{Name: "route", Type: Object, Of: route.inherited(), Since: since, Reload: RestartRoute, Doc: "For every route that does not say otherwise."},
+			}}},
+		{Name: "admin", Type: Object, Of: adminShape(), Since: since, Reload: RestartProcess, Doc: "Health, metrics and logs."},
+	}}
+}
+
+func adminShape() *Shape {
+	return &Shape{Name: "admin", Doc: "Health, metrics and logs.", Fields: []*Field{
+		{Name: "listen", Type: Text, Default: "127.0.0.1:7421", Since: since, Reload: RestartProcess,
+			Doc: "Address of /livez, /readyz and /metrics. Only loopback is permitted (X004)."},
+		{Name: "log", Type: Object, Since: since, Doc: "The log on standard error.",
+			Of: &Shape{Name: "log", Doc: "The log on standard error.", Fields: []*Field{
+				{Name: "level", Type: Word, Words: []string{"info", "debug", "warn", "error"}, Default: "info", Since: since,
+					Doc: "The least important lines that are written."},
+				{Name: "format", Type: Word, Words: []string{"auto", "text", "json"}, Default: "auto", Since: since,
+					Doc: "auto is text on a terminal, else JSON."},
+			}}},
+	}}
+}
+
+func brokerShape() *Shape {
+	return &Shape{Name: "broker", Doc: "A message system that the daemon connects to.", Fields: append([]*Field{
+		{Name: "type", Type: Word, Words: []string{"amqp", "kafka", "nats"}, Required: true, Since: since, Reload: RestartBroker,
+			Example: "type: amqp", Doc: "The protocol: AMQP 1.0, Apache Kafka, or NATS with JetStream."},
+		{Name: "site", Type: Text, Since: since, Reload: Live,
+			Doc: "The data centre. A label for people, plots and alerts; it has no effect on routing."},
+		{Name: "addresses", Type: URLList, Since: since, Reload: RestartBroker,
+			Doc: "Tried in this order. Required, unless the broker is embedded. amqp: amqp://HOST:5672 or amqps://HOST:5671; kafka: HOST:9092; nats: nats://HOST:4222 or tls://HOST:4222."},
+		{Name: "credentials", Type: Object, Of: credentialsShape(), Since: since, Reload: RestartBroker, Doc: "How the daemon proves who it is."},
+		{Name: "tls", Type: Object, Of: tlsShape(), Since: since, Reload: RestartBroker, Inherit: true,
+			Doc: "How connections are secured. An empty section, {}, switches TLS on for a Kafka broker."},
+		{Name: "reconnect", Type: Object, Of: reconnectShape(), Since: since, Reload: RestartBroker, Inherit: true,
+			Doc: "The pause between two attempts. They go on for ever."},
+		{Name: "heartbeat", Type: Duration, Default: "10s", Min: 0.1, Max: 3600, Since: since, Reload: RestartBroker, Inherit: true,
+			Doc: "A peer that is silent is given up within three of these."},
+		{Name: "trusted_headers", Type: Flag, Default: "false", Since: since, Reload: RestartBroker,
+			Doc: "Give back the values that posthouse-* headers of messages from this broker carry, even if no route writes to it; never their id, origin and path."},
+	}, brokerOptions()...)}
+}
+
+// brokerOptions are the keys that only some types of broker have.
+func brokerOptions() []*Field {
+	amqp, kafka, nats := []string{"amqp"}, []string{"kafka"}, []string{"nats"}
+	return []*Field{
+		{Name: "dialect", Type: Word, Words: []string{"artemis", "rabbitmq", "servicebus", "qpid", "ibmmq", "generic"}, Kinds: amqp, Option: true,
+			Since: since, Reload: RestartBroker,
+			Doc: "Form of addresses, and which capability makes a queue or a topic. Left out, it is known from what the broker says of itself."},
+		{Name: "group", Type: Text, Default: "posthouse", Kinds: kafka, Option: true, Since: since, Reload: RestartBroker,
+			Doc: "Prefix of the consumer groups: a route reads in the group GROUP.ROUTE."},
+		{Name: "compression", Type: Word, Words: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Kinds: kafka, Option: true, Default: "none",
+			Since: since, Reload: RestartBroker, Doc: "Of the batches that are sent."},
+		{Name: "start_at", Type: Word, Words: []string{"oldest", "newest"}, Default: "oldest", Kinds: kafka, Option: true, Since: since,
+			Reload: RestartBroker, Doc: "Where a group without a stored position begins."},
+		{Name: "embedded", Type: Object, Of: embeddedShape(), Kinds: nats, Option: true, Since: since, Reload: RestartProcess,
+			Doc: "Run a JetStream server inside the daemon, in place of addresses."},
+		{Name: "duplicate_window", Type: Duration, Default: "2m", Min: 0.1, Kinds: nats, Option: true, Since: since, Reload: RestartBroker,
+			Doc: "How long a stream made by create: remembers ids to drop duplicates."},
+	}
+}
+
+func credentialsShape() *Shape {
+	return &Shape{Name: "credentials", Doc: "How the daemon proves who it is.", Fields: []*Field{
+		{Name: "user", Type: Text, Since: since, Reload: RestartBroker, Doc: "User name."},
+		{Name: "password", Type: SecretValue, Since: since, Reload: RestartBroker, Doc: "Where the password is."},
+		{Name: "token", Type: SecretValue, Since: since, Reload: RestartBroker, Doc: "Where the bearer token is."},
+		{Name: "mechanism", Type: Word, Words: []string{"plain", "external", "anonymous"}, Kinds: []string{"amqp"},
+			Since: since, Reload: RestartBroker, Doc: "SASL mechanism. Left out: plain with a user, external with a client certificate, else anonymous."},
+		{Name: "mechanism", Type: Word, Words: []string{"plain", "token", "external", "anonymous"}, Kinds: []string{"nats"},
+			Since: since, Reload: RestartBroker, Doc: "How to log in. Left out: by what is given of user, token and client certificate."},
+		{Name: "mechanism", Type: Word, Words: []string{"plain", "scram-sha-256", "scram-sha-512", "oauthbearer", "external"}, Kinds: []string{"kafka"},
+			Since: since, Reload: RestartBroker, Doc: "SASL mechanism. Left out: plain with a user, oauthbearer with a token."},
+	}}
+}
+
+func tlsShape() *Shape {
+	return &Shape{Name: "tls", Doc: "How connections are secured. TLS 1.2 is the least that is ever used.", Fields: []*Field{
+		{Name: "ca_file", Type: Path, Since: since, Reload: RestartBroker, Doc: "PEM with the authorities to believe. Left out: the system's."},
+		{Name: "cert_file", Type: Path, Since: since, Reload: RestartBroker, Doc: "PEM with the client certificate; with key_file. Read again at every handshake."},
+		{Name: "key_file", Type: Path, Since: since, Reload: RestartBroker, Doc: "PEM with its private key."},
+		{Name: "server_name", Type: Text, Since: since, Reload: RestartBroker, Doc: "The name the certificate must have. Left out: the host of the address."},
+		{Name: "min_version", Type: Word, Words: []string{"1.2", "1.3"}, Default: "1.2", Since: since, Reload: RestartBroker, Doc: "The least version of TLS."},
+		{Name: "insecure_skip_verify", Type: Flag, Default: "false", Since: since, Reload: RestartBroker,
+			Doc: "Believe any certificate. Never silent: a warning at every check, and a metric."},
+	}}
+}
+
+func reconnectShape() *Shape {
+	return &Shape{Name: "reconnect", Doc: "The pause between two attempts; it doubles from delay to max_delay.", Fields: []*Field{
+		{Name: "delay", Type: Duration, Default: "1s", Min: 0.001, Max: 3600, Since: since, Reload: RestartBroker, Doc: "The first pause."},
+		{Name: "max_delay", Type: Duration, Default: "30s", Min: 0.001, Max: 86400, Since: since, Reload: RestartBroker, Doc: "The longest pause."},
+		{Name: "jitter", Type: Ratio, Default: "0.2", Min: 0, Max: 1, Since: since, Reload: RestartBroker, Doc: "The part of a pause that is left to chance, 0 to 1."},
+	}}
+}
+
+func embeddedShape() *Shape {
+	return &Shape{Name: "embedded", Doc: "A JetStream server inside the daemon.", Fields: []*Field{
+		{Name: "dir", Type: Path, Required: true, Option: true, Since: since, Reload: RestartProcess, Example: "dir: ./jetstream", Doc: "Where it keeps its streams."},
+		{Name: "listen", Type: Text, Option: true, Since: since, Reload: RestartProcess, Doc: "HOST:PORT for other clients. Left out: nobody but this daemon reaches it."},
+		{Name: "max_size", Type: Size, Min: 1 << 20, Option: true, Since: since, Reload: RestartProcess, Doc: "Bytes that its streams may take together."},
+		{Name: "sync", Type: WordOrDuration, Words: []string{"always"}, Default: "always", Min: 0.001, Option: true, Since: since, Reload: RestartProcess,
+			Doc: "When what was confirmed is on the disk: always, before the confirm; or at most this much later."},
+	}}
+}
+
+func routeShape() *Shape {
+	return &Shape{Name: "route", Doc: "One source and one or more targets.", Fields: append([]*Field{
+		{Name: "name", Type: Name, Required: true, Since: since, Reload: RestartRoute, Example: "name: orders", Doc: "Its name everywhere; unique in the file."},
+		{Name: "from", Type: Object, Of: sourceShape(), Required: true, Since: since, Reload: RestartRoute,
+			Example: "from: { broker: NAME, queue: NAME }", Doc: "Where messages are taken. Routes with an equal source share one reader."},
+		{Name: "to", Type: OneOrMany, Of: targetShape(), Required: true, Since: since, Reload: RestartRoute,
+			Example: "to: { broker: NAME, queue: NAME }", Doc: "Where they go: one target, or a list of them with distribute."},
+		{Name: "filter", Type: Predicate, Since: since, Reload: RestartRoute,
+			Doc: "True = take the message. Left out: take all."},
+		{Name: "distribute", Type: Word, Words: []string{"copy"}, Since: since, Reload: RestartRoute,
+			Doc: "Required with more than one target; it has no default. copy: every message to every target."},
+		{Name: "enabled", Type: Flag, Default: "true", Since: since, Reload: RestartRoute, Doc: "false: the route is checked, but does not run."},
+		{Name: "expired", Type: Word, Words: []string{"drop", "deliver"}, Default: "drop", Inherit: true, Since: since, Reload: RestartRoute,
+			Doc: "What becomes of a message whose expiry has passed: it is settled and counted, or delivered all the same."},
+	}, limitFields()...)}
+}
+
+// limitFields are the limits of a route.
+func limitFields() []*Field {
+	return []*Field{
+		{Name: "prefetch", Type: Count, Unit: "messages", Default: "256", Min: 1, Max: 65535, Inherit: true, Since: since, Reload: RestartRoute,
+			Doc: "Received and not yet settled, per source."},
+		{Name: "prefetch_size", Type: Size, Default: "64MiB", Min: 1 << 16, Max: 1 << 40, Inherit: true, Since: since, Reload: RestartRoute,
+			Doc: "Bytes of them; one larger message still passes."},
+		{Name: "in_flight", Type: Count, Unit: "messages", Default: "256", Min: 1, Max: 65535, Inherit: true, Since: since, Reload: Live,
+			Doc: "Sent and not yet confirmed, per lane."},
+		{Name: "batch", Type: Object, Of: batchShape(), Inherit: true, Since: since, Reload: Live, Doc: "How many messages are sent together."},
+		{Name: "retry", Type: Object, Of: retryShape(), Inherit: true, Since: since, Reload: Live,
+			Doc: "The pause before a message is sent again; nothing is given up because time passed."},
+		{Name: "confirm_timeout", Type: Duration, Default: "30s", Min: 0.1, Max: 3600, Inherit: true, Since: since, Reload: Live,
+			Doc: "Without an answer for this long the connection is given up, and the outcome counts as unknown."},
+		{Name: "max_message_size", Type: Size, Default: "64MiB", Min: 1 << 10, Max: 1 << 31, Inherit: true, Since: since, Reload: Live,
+			Doc: "Bytes of one message, headers included."},
+		{Name: "max_hops", Type: Count, Unit: "hops", Default: "8", Min: 1, Max: 32, Inherit: true, Since: since, Reload: Live,
+			Doc: "A message that has passed more routes than this is in a loop."},
+	}
+}
+
+func batchShape() *Shape {
+	return &Shape{Name: "batch", Doc: "How many messages are sent together.", Fields: []*Field{
+		{Name: "count", Type: Count, Unit: "messages", Default: "64", Min: 1, Max: 65535, Since: since, Doc: "At most this many."},
+		{Name: "size", Type: Size, Default: "1MiB", Min: 1, Max: 1 << 30, Since: since, Doc: "At most this many bytes; one larger message still passes."},
+	}}
+}
+
+func retryShape() *Shape {
+	return &Shape{Name: "retry", Doc: "The pause before a message is sent again.", Fields: []*Field{
+		{Name: "delay", Type: Duration, Default: "500ms", Min: 0.001, Max: 3600, Since: since, Doc: "The first pause."},
+		{Name: "max_delay", Type: Duration, Default: "1m", Min: 0.001, Max: 86400, Since: since, Doc: "The longest pause."},
+	}}
+}
+
+func sourceShape() *Shape {
+	amqp, kafka, nats := []string{"amqp"}, []string{"kafka"}, []string{"nats"}
+	return &Shape{Name: "from", Doc: "The source of a route.", Fields: []*Field{
+		{Name: "broker", Type: BrokerRef, Required: true, Since: since, Reload: RestartRoute, Example: "broker: NAME", Doc: "A name of brokers:."},
+		{Name: "queue", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "amqp: the queue to read."},
+		{Name: "topic", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "amqp: the topic, with subscription; kafka: the topic."},
+		{Name: "stream", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "nats: the JetStream stream."},
+		{Name: "subscription", Type: Text, Kinds: amqp, Option: true, With: "topic", Since: since, Reload: RestartRoute, Doc: "Name of the durable, shared subscription of a topic."},
+		{Name: "start_at", Type: Word, Words: []string{"oldest", "newest"}, Kinds: kafka, Option: true, Since: since, Reload: RestartRoute,
+			Doc: "Where a group without a stored position begins. Left out: as the broker says."},
+		{Name: "group", Type: Text, Kinds: kafka, Option: true, Since: since, Reload: RestartRoute, Doc: "The whole name of the consumer group. Left out: GROUP.ROUTE of the broker's group."},
+		{Name: "subject", Type: Text, Kinds: nats, Option: true, Since: since, Reload: RestartRoute, Doc: "Only messages of the stream with this subject; wildcards * and >."},
+		{Name: "create", Type: Flag, Kinds: nats, Option: true, Since: since, Reload: RestartRoute, Doc: "Make the stream if it is absent. Left out: an absent stream is an error."},
+	}}
+}
+
+func targetShape() *Shape {
+	nats := []string{"nats"}
+	return &Shape{Name: "to", Doc: "A target of a route.", Fields: []*Field{
+		{Name: "broker", Type: BrokerRef, Required: true, Since: since, Reload: RestartRoute, Example: "broker: NAME", Doc: "A name of brokers:."},
+		{Name: "queue", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "amqp: the queue to write."},
+		{Name: "topic", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "amqp and kafka: the topic to write."},
+		{Name: "subject", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "nats: the subject to publish to; a stream must take it."},
+		{Name: "name", Type: Name, Since: since, Reload: RestartRoute, Doc: "Name of the target in ROUTE/TARGET. Left out: the broker's name, then with -2, -3."},
+		{Name: "key", Type: Expression, Since: since, Reload: RestartRoute, Doc: "The ordering key of the message there (Kafka: the record's key). Left out: the key it came with."},
+		{Name: "create", Type: Flag, Kinds: nats, Option: true, Since: since, Reload: RestartRoute, Doc: "Make a stream for the subject if there is none. Left out: that is an error."},
+		{Name: "stream", Type: Text, Kinds: nats, Option: true, Since: since, Reload: RestartRoute, Doc: "Name of the stream that create: makes. Left out: made of the subject."},
+	}}
+}

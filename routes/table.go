@@ -1,0 +1,149 @@
+package routes
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"reflect"
+	"slices"
+	"time"
+
+	"github.com/posthouse/posthouse/adapters"
+)
+
+// A Table is a file that has been checked and compiled. It is immutable and safe for concurrent use.
+type Table struct {
+	File    string // its name, as given to Load
+	Hash    string // the first 12 hexadecimal digits of the file's SHA-256
+	Brokers map[string]*Broker
+	Routes  []*Route // in file order, those that are not enabled too
+	Admin   Admin
+}
+
+// A Broker is a message system that the daemon connects to.
+type Broker struct {
+	Name, Kind, Site string
+	Config           adapters.Config // without the values of secrets; Client, Limits, Dial, Now and Log are the engine's
+	Secrets          []SecretRef
+	Reconnect        Reconnect
+	Trusted          bool // some enabled route of the file also writes to it: id, origin and path of its messages are believed
+	TrustValues      bool // trusted_headers: values that posthouse-* headers carry are believed, but never id, origin and path
+	Line             int  // where it stands in the file
+}
+
+// Reconnect is the pause between two attempts to connect: it doubles from Delay to MaxDelay, and Jitter (0 to 1) of it
+// is left to chance.
+type Reconnect struct {
+	Delay, MaxDelay time.Duration
+	Jitter          float64
+}
+
+// A Route takes messages from one source to one or more targets.
+type Route struct {
+	Name    string
+	From    adapters.Address
+	To      []Target // one or more; with several every message goes to each
+	Filter  *Filter  // nil = every message
+	Enabled bool
+
+	Prefetch       int   // messages received and not yet settled, per source
+	PrefetchSize   int64 // bytes of them
+	InFlight       int   // messages sent and not yet confirmed, per lane
+	Batch          Batch
+	Retry          Retry
+	ConfirmTimeout time.Duration
+	MaxMessageSize int64 // bytes, headers included
+	Expired        Expired
+	MaxHops        int
+
+	Line int // where it stands in the file
+}
+
+// A Target is one end to which a route sends.
+type Target struct {
+	Name string // unique within the route
+	Addr adapters.Address
+	Key  *Expr // computes the message's key; nil = keep the one it has
+}
+
+// Batch bounds what is sent together: messages, and bytes. What is there goes; nothing waits for more.
+type Batch struct {
+	Count int
+	Size  int64
+}
+
+// Retry is the pause before a message is sent again: it doubles from Delay to MaxDelay.
+type Retry struct {
+	Delay, MaxDelay time.Duration
+}
+
+// Expired is what becomes of a message whose expiry has passed.
+type Expired string
+
+// The fates of expired messages.
+const (
+	ExpiredDrop    Expired = "drop"    // settled as accepted and counted
+	ExpiredDeliver Expired = "deliver" // sent like any other
+)
+
+// Admin is the daemon's own listener and log.
+type Admin struct {
+	Listen string // HOST:PORT on loopback
+	Log    Log
+}
+
+// Log is what is written to standard error, and how.
+type Log struct {
+	Level  string // debug, info, warn or error
+	Format string // auto, text or json
+}
+
+// Flows groups the enabled routes by equal source (broker, form, name and the end's own options): each group has one
+// reader. Groups and routes are in file order.
+func (t *Table) Flows() [][]*Route {
+	var out [][]*Route
+	for _, r := range t.Routes {
+		if !r.Enabled {
+			continue
+		}
+		i := slices.IndexFunc(out, func(g []*Route) bool { return reflect.DeepEqual(g[0].From, r.From) })
+		if i < 0 {
+			out = append(out, []*Route{r})
+			continue
+		}
+		out[i] = append(out[i], r)
+	}
+	return out
+}
+
+// Summary is the line that check prints for a file without findings.
+func (t *Table) Summary() string {
+	return fmt.Sprintf("%s: ok (%s, %s)", t.File, plural(len(t.Brokers), "broker"), plural(len(t.Routes), "route"))
+}
+
+// sorted returns the brokers in the order of their names.
+func (t *Table) sorted() []*Broker {
+	var out []*Broker
+	for _, n := range slices.Sorted(maps.Keys(t.Brokers)) {
+		out = append(out, t.Brokers[n])
+	}
+	return out
+}
+
+var errEmpty = errors.New("empty")
+
+// readFile reads at most maxSecret bytes.
+func readFile(name string) ([]byte, error) {
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
+	if err == nil && len(b) > maxSecret {
+		err = fmt.Errorf("%s has more than %d bytes: that is no secret", name, maxSecret)
+	}
+	return b, err
+}

@@ -1,0 +1,139 @@
+package routes
+
+import (
+	"crypto/tls"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+
+	"github.com/posthouse/posthouse/adapters"
+)
+
+// load reads a file that must have no finding.
+func load(t *testing.T, file string) *Table {
+	t.Helper()
+	src, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	table, fs := Load(file, src, Options{Kinds: testKinds(), Repeater: "test"})
+	if len(fs) > 0 {
+		var b strings.Builder
+		_ = fs.Text(&b)
+		t.Fatalf("findings in a good file:\n%s", b.String())
+	}
+	return table
+}
+
+func TestEverything(t *testing.T) {
+	table := load(t, "testdata/good/everything.yaml")
+	at := func(p string) string { return filepath.Join("testdata/good", p) }
+	wantBroker := &Broker{Name: "paris", Kind: "amqp", Site: "paris", Line: 3,
+		Reconnect: Reconnect{500 * time.Millisecond, 10 * time.Second, 0.5},
+		Secrets:   []SecretRef{{Key: "credentials.password", Env: "PARIS_PASSWORD"}},
+		Config: adapters.Config{Name: "paris", Addresses: []string{"amqps://a1.example.net:5671", "amqps://a2.example.net:5671"},
+			Credentials: adapters.Credentials{User: "posthouse", Mechanism: "plain"}, Heartbeat: 5 * time.Second,
+			TLS:     adapters.TLS{On: true, CAFile: at("ca.pem"), CertFile: "/etc/posthouse/paris.pem", KeyFile: at("keys/paris.key"), ServerName: "a.example.net", MinVersion: tls.VersionTLS13},
+			Options: adapters.Options{"dialect": "artemis"}}}
+	opts := cmp.AllowUnexported(adapters.Secret{})
+	if diff := cmp.Diff(wantBroker, table.Brokers["paris"], opts); diff != "" {
+		t.Errorf("broker (-want +got):\n%s", diff)
+	}
+	here := table.Brokers["here"]
+	wantOptions := adapters.Options{"duplicate_window": 5 * time.Minute,
+		"embedded": adapters.Options{"dir": at("js"), "listen": "127.0.0.1:4222", "max_size": int64(1 << 30), "sync": 10 * time.Millisecond}}
+	if diff := cmp.Diff(wantOptions, here.Config.Options); diff != "" {
+		t.Errorf("options (-want +got):\n%s", diff)
+	}
+	if here.Reconnect != (Reconnect{time.Second, 30 * time.Second, 0}) || here.Config.Heartbeat != 20*time.Second {
+		t.Errorf("defaults.broker: %+v, heartbeat %v", here.Reconnect, here.Config.Heartbeat)
+	}
+	if diff := cmp.Diff(Admin{"127.0.0.1:0", Log{"debug", "json"}}, table.Admin); diff != "" {
+		t.Error(diff)
+	}
+	if len(table.Hash) != 12 || table.Summary() != "testdata/good/everything.yaml: ok (4 brokers, 5 routes)" {
+		t.Errorf("hash %q, summary %q", table.Hash, table.Summary())
+	}
+}
+
+func TestRouteSettings(t *testing.T) {
+	table := load(t, "testdata/good/everything.yaml")
+	ignore := cmpopts.IgnoreFields(Route{}, "From", "To", "Filter", "Line")
+	want := &Route{Name: "orders", Enabled: true, Prefetch: 10, PrefetchSize: 1 << 20, InFlight: 20, Batch: Batch{10, 2 << 20},
+		Retry: Retry{time.Second, 2 * time.Minute}, ConfirmTimeout: 10 * time.Second, MaxMessageSize: 8 << 20, Expired: ExpiredDrop, MaxHops: 3}
+	if diff := cmp.Diff(want, table.Routes[0], ignore); diff != "" {
+		t.Errorf("written (-want +got):\n%s", diff)
+	}
+	want = &Route{Name: "more", Enabled: true, Prefetch: 100, PrefetchSize: 64 << 20, InFlight: 256, Batch: Batch{10, 1 << 20},
+		Retry: Retry{500 * time.Millisecond, 2 * time.Minute}, ConfirmTimeout: 30 * time.Second, MaxMessageSize: 64 << 20, Expired: ExpiredDeliver, MaxHops: 8}
+	if diff := cmp.Diff(want, table.Routes[1], ignore); diff != "" {
+		t.Errorf("defaults (-want +got):\n%s", diff)
+	}
+}
+
+func TestEnds(t *testing.T) {
+	table := load(t, "testdata/good/everything.yaml")
+	r := table.Routes[0]
+	if diff := cmp.Diff(adapters.Address{Broker: "paris", Form: adapters.Topic, Name: "orders", Options: adapters.Options{"subscription": "posthouse"}}, r.From); diff != "" {
+		t.Error(diff)
+	}
+	var names []string
+	for _, to := range r.To {
+		names = append(names, to.Name+"="+to.Addr.String())
+	}
+	want := []string{"berlin=berlin/orders", "here=here/orders.new", "berlin-2=berlin/audit", "last=here/orders.last"}
+	if diff := cmp.Diff(want, names); diff != "" {
+		t.Error(diff)
+	}
+	key, err := r.To[0].Key.String(&adapters.Message{Props: []adapters.Prop{{Name: "account", V: adapters.Int(adapters.TI32, 7)}}}, "orders")
+	if err != nil || key != "7" || r.To[1].Key != nil {
+		t.Errorf("key %q, %v; of a target without key: %v", key, err, r.To[1].Key)
+	}
+}
+
+func TestFlows(t *testing.T) {
+	table := load(t, "testdata/good/everything.yaml")
+	var got [][]string
+	for _, g := range table.Flows() {
+		var names []string
+		for _, r := range g {
+			names = append(names, r.Name)
+		}
+		got = append(got, names)
+	}
+	if diff := cmp.Diff([][]string{{"orders", "more"}, {"other-end"}, {"group"}}, got); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestTrust(t *testing.T) {
+	type trust struct{ all, values bool }
+	got := map[string]trust{}
+	for n, b := range load(t, "testdata/good/everything.yaml").Brokers {
+		got[n] = trust{b.Trusted, b.TrustValues}
+	}
+	// paris is written to by a route that is not enabled only, vienna by none; trusted_headers vouches for values, not
+	// for identities.
+	want := map[string]trust{"paris": {}, "berlin": {all: true}, "here": {all: true}, "vienna": {values: true}}
+	if diff := cmp.Diff(want, got, cmp.AllowUnexported(trust{})); diff != "" {
+		t.Error(diff)
+	}
+}
+
+// TestOptionsAsWritten: an adapter gets the options that the file has, and no default of the table of keys: it must be
+// able to tell "the operator says" from "nobody said".
+func TestOptionsAsWritten(t *testing.T) {
+	brokers := load(t, "testdata/good/everything.yaml").Brokers
+	want := map[string]adapters.Options{"vienna": nil,
+		"berlin": {"group": "posthouse", "compression": "zstd", "start_at": "newest"}}
+	for n, o := range want {
+		if diff := cmp.Diff(o, brokers[n].Config.Options); diff != "" {
+			t.Errorf("%s (-want +got):\n%s", n, diff)
+		}
+	}
+}
