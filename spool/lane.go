@@ -1,0 +1,254 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+)
+
+// A Record is what the journal keeps.
+type Record struct {
+	ID    []byte // the owner's name for it, at most 65,535 bytes; may be empty
+	Body  []byte
+	Flags uint16 // the owner's; the journal gives them no meaning
+}
+
+func (r Record) size() int64 { return recordSize(2 + len(r.ID) + len(r.Body)) }
+
+// A Lane is a sequence of records with its own numbers, from 1 without gaps. An idle lane costs a struct: no goroutine and
+// no file. Its methods may be called at the same time.
+type Lane struct {
+	s    *Spool
+	num  uint32
+	name string
+
+	// Guarded by Spool.mu.
+	next    uint64   // sequence the next record gets
+	done    spans    // also what is not on disk yet
+	pending spans    // done, and not yet taken by a batch
+	extents []extent // where the records are, in rising sequence
+	live    uint64   // records that are not done
+	bytes   int64    // of records whose mark is not on disk
+	queued  int64    // bytes waiting for the writer
+	quota   int64    // bytes; 0 is none
+	wake    chan struct{}
+
+	// Only the writer uses these.
+	tail     uint64 // next, with the batch being written
+	declared uint64 // number of the last segment that holds the lane's name
+}
+
+// An extent is the part of a lane that lies in one segment without a gap.
+type extent struct {
+	seg *segment
+	span
+	bytes int64  // of the live ones
+	live  uint64 // records whose done mark is not on disk
+}
+
+const maxName = 1024
+
+// laneSize is what a lane without ranges takes in a checkpoint.
+func laneSize(name string) int64 { return 2 * recordSize(2+len(name)) }
+
+// Lane returns the lane of that name (1 to 1,024 bytes), which it begins if it is new. A new lane is on disk with its
+// first record. ErrTooManyLanes when the state of all lanes would take more than a quarter of a segment.
+func (s *Spool) Lane(name string) (*Lane, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if l := s.lanes[name]; l != nil {
+		return l, nil
+	}
+	size := laneSize(name)
+	switch {
+	case name == "" || len(name) > maxName:
+		return nil, fmt.Errorf("open lane %.40q: its name has %d bytes, from 1 to %d are allowed", name, len(name), maxName)
+	case s.stateSize+size > s.opts.SegmentSize/4 || s.nextLane == math.MaxUint32:
+		return nil, fmt.Errorf("open lane %q: %w", name, ErrTooManyLanes)
+	}
+	s.stateSize += size
+	l := &Lane{s: s, num: s.nextLane, name: name, next: 1, tail: 1}
+	s.nextLane++
+	s.lanes[name] = l
+	return l, nil
+}
+
+// Name returns the lane's name.
+func (l *Lane) Name() string { return l.name }
+
+// SetQuota bounds the bytes of the lane on disk and waiting; 0 is no bound. Appends beyond it get ErrLaneFull.
+func (l *Lane) SetQuota(bytes int64) {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	l.quota = bytes
+}
+
+// Append appends recs in order and returns the sequence of the first when all are on disk. With ErrFull, ErrLaneFull,
+// ErrTooLarge, ErrClosed or ErrFailed nothing was appended. With ErrUnknown, or when ctx ended, they may be on disk or
+// not, and recs must not be changed any more. It blocks while too much waits for the writer.
+func (l *Lane) Append(ctx context.Context, recs ...Record) (first uint64, err error) {
+	type answer struct {
+		first uint64
+		err   error
+	}
+	c := make(chan answer, 1)
+	if err := l.AppendAsync(ctx, recs, func(first uint64, err error) { c <- answer{first, err} }); err != nil {
+		return 0, err
+	}
+	select {
+	case a := <-c:
+		return a.first, a.err
+	case <-ctx.Done():
+		return 0, fmt.Errorf("append to lane %q: %w: %w", l.name, ErrUnknown, ctx.Err())
+	}
+}
+
+// AppendAsync hands recs to the writer and returns. done is called once, with what Append returns, unless AppendAsync
+// itself returns an error; then nothing was appended. Records get their sequences in the order of the calls. done runs in
+// the writer's goroutine: it must not block nor call the journal. recs belong to the journal until then.
+// AppendAsync blocks while too much waits for the writer, until ctx ends.
+func (l *Lane) AppendAsync(ctx context.Context, recs []Record, done func(first uint64, err error)) error {
+	o := &op{lane: l, recs: recs, done: done}
+	for _, r := range recs {
+		if len(r.ID) > math.MaxUint16 {
+			return fmt.Errorf("append to lane %q: %w: id of %d bytes", l.name, ErrTooLarge, len(r.ID))
+		}
+		o.size += r.size()
+	}
+	if limit := l.s.opts.SegmentSize / 4; o.size > limit {
+		return fmt.Errorf("append to lane %q: %w: %d bytes, at most %d", l.name, ErrTooLarge, o.size, limit)
+	}
+	if len(recs) == 0 {
+		return fmt.Errorf("append to lane %q: no record", l.name)
+	}
+	if err := l.s.enqueue(ctx, o); err != nil {
+		return fmt.Errorf("append to lane %q: %w", l.name, err)
+	}
+	return nil
+}
+
+// ErrSequence: a sequence was marked done that the lane has never had.
+var ErrSequence = errors.New("sequence was never appended")
+
+// Done marks records done: they are not handed out again and their room can be used. The marks reach the disk with a
+// later batch, at the latest with Sync or Close; a crash before hands the records out again. Marking twice is harmless.
+func (l *Lane) Done(seqs ...uint64) error {
+	s := l.s
+	s.mu.Lock()
+	flush := false
+	for _, seq := range seqs {
+		if seq == 0 || seq >= l.next {
+			s.mu.Unlock()
+			return fmt.Errorf("mark %d done in lane %q: %w", seq, l.name, ErrSequence)
+		}
+		flush = l.mark(span{seq, seq}) || flush
+	}
+	s.mu.Unlock()
+	if flush {
+		s.wakeWriter()
+	}
+	return nil
+}
+
+// Purge marks every record of the lane done that was appended before the call.
+func (l *Lane) Purge() {
+	l.s.mu.Lock()
+	flush := false
+	if l.next > 1 {
+		for _, gap := range l.done.missing(span{1, l.next - 1}) {
+			flush = l.mark(gap) || flush
+		}
+	}
+	l.s.mu.Unlock()
+	if flush {
+		l.s.wakeWriter()
+	}
+}
+
+// marksMax is how many done marks may wait before they get a batch of their own.
+const marksMax = 1024
+
+// mark takes note of what is done, and reports whether the writer should be woken for it.
+func (l *Lane) mark(r span) bool {
+	for _, gap := range l.done.missing(r) {
+		l.done.add(gap)
+		l.pend(gap)
+		l.live -= gap.last - gap.first + 1
+		l.s.marks++
+	}
+	// A lane that has just run empty may free older segments, and on a full disk any mark may: nobody should have to ask.
+	empty := l.live == 0 && len(l.extents) > 0 && l.extents[0].seg != l.s.active
+	if (empty || l.s.state == Full || l.s.marks >= marksMax) && l.s.marks > 0 {
+		l.s.flush = true
+	}
+	return l.s.flush
+}
+
+// pend queues r for the next batch.
+func (l *Lane) pend(r span) {
+	if len(l.pending) == 0 {
+		l.s.dirty = append(l.s.dirty, l)
+	}
+	l.pending.add(r)
+}
+
+// found takes in a record that is on disk, in rising sequence.
+func (l *Lane) found(g *segment, seq uint64, size int64) bool {
+	if n := len(l.extents); n > 0 {
+		e := &l.extents[n-1]
+		switch {
+		case seq <= e.last:
+			return false
+		case e.seg == g && seq == e.last+1:
+			e.last++
+			e.bytes += size
+			l.next = max(l.next, seq+1)
+			return true
+		}
+	}
+	l.next = max(l.next, seq+1)
+	l.extents = append(l.extents, extent{seg: g, span: span{seq, seq}, bytes: size})
+	return true
+}
+
+// written takes in a record the writer has just put on disk.
+func (l *Lane) written(g *segment, seq uint64, size int64) {
+	l.found(g, seq, size)
+	l.extents[len(l.extents)-1].live++
+	l.next = seq + 1
+	l.live++
+	l.bytes += size
+	g.live++
+}
+
+// settled counts down what is live, since the marks for r are on disk now.
+func (l *Lane) settled(r span) {
+	for i := l.search(r.first); i < len(l.extents) && l.extents[i].first <= r.last; i++ {
+		e := &l.extents[i]
+		n := min(e.last, r.last) - max(e.first, r.first) + 1
+		if e.live == 0 || n > e.live {
+			continue
+		}
+		bytes := e.bytes / int64(e.live) * int64(n)
+		if n == e.live {
+			bytes = e.bytes
+		}
+		e.live -= n
+		e.bytes -= bytes
+		l.bytes -= bytes
+		e.seg.live -= n
+	}
+}
+
+// search returns the index of the first extent that ends at or after seq.
+func (l *Lane) search(seq uint64) int {
+	i, _ := slices.BinarySearchFunc(l.extents, seq, func(e extent, seq uint64) int {
+		if e.last < seq {
+			return -1
+		}
+		return 1
+	})
+	return i
+}

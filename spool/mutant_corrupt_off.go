@@ -1,0 +1,5 @@
+//go:build !mutant_corrupt
+
+package spool
+
+const mutantCorrupt = false

@@ -1,0 +1,5 @@
+//go:build !mutant_nofsync
+
+package spool
+
+const mutantNoSync = false

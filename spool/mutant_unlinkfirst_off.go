@@ -1,0 +1,5 @@
+//go:build !mutant_unlinkfirst
+
+package spool
+
+const mutantUnlinkFirst = false

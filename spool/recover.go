@@ -1,0 +1,378 @@
+package spool
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+
+	"github.com/posthouse/posthouse/spool/vfs"
+)
+
+// A RecoveryReport says what Open or Verify found.
+type RecoveryReport struct {
+	Epoch    uint32
+	Segments int       // that count
+	Records  uint64    // live ones
+	Scanned  int64     // bytes
+	Torn     int64     // bytes of a write that was never confirmed, cut from the end of the last segment
+	Damage   []Damage  // bytes that were on disk and have changed
+	Missing  []Missing // records that were confirmed, are not done, and are nowhere: lost
+}
+
+// Damage is a stretch of a segment file that cannot be read. The file is kept as it is until somebody moves it away.
+type Damage struct {
+	File    string
+	Segment uint64 // its number; 0 if unknown
+	Offset  int64  // byte in the file
+	Length  int64  // bytes
+	Lane    string // of the record hit, if its head is intact
+	Seq     uint64 // in Lane; 0 if unknown
+	What    string
+}
+
+func (d Damage) String() string {
+	s := fmt.Sprintf("%s: %d bytes at %d: %s", d.File, d.Length, d.Offset, d.What)
+	if d.Seq != 0 {
+		s += fmt.Sprintf(" (lane %q, sequence %d)", d.Lane, d.Seq)
+	}
+	return s
+}
+
+// Missing is a run of sequences of a lane that is lost, both ends included.
+type Missing struct {
+	Lane        string
+	First, Last uint64
+}
+
+// recovery collects what the files say. It changes nothing on disk.
+type recovery struct {
+	fs       vfs.FS
+	all      []*found
+	lanes    map[uint32]*Lane
+	segs     []*segment
+	free     []*slot
+	last     segEnd
+	ends     map[uint64]int64 // where segments end, as later ones say
+	hurt     []hurtRecord
+	epoch    uint32
+	owner    uint64
+	nextSlot uint32
+	progress func(done, total int64)
+	total    int64
+	report   RecoveryReport
+}
+
+// hurtRecord is a damage whose lane has no name yet.
+type hurtRecord struct {
+	damage int // index in the report
+	lane   uint32
+}
+
+// found is a slot and what its header says.
+type found struct {
+	slot  *slot
+	head  segHeader
+	state headerState
+}
+
+func recoverFrom(ctx context.Context, fsys vfs.FS, progress func(done, total int64)) (*recovery, error) {
+	r := &recovery{fs: fsys, lanes: make(map[uint32]*Lane), ends: make(map[uint64]int64), progress: progress}
+	if err := r.findSlots(); err != nil {
+		return r, err
+	}
+	count, err := r.choose()
+	if err != nil {
+		return r, err
+	}
+	for _, f := range count {
+		r.total += f.slot.size
+	}
+	for i, f := range count {
+		if err := ctx.Err(); err != nil {
+			return r, err
+		}
+		if err := r.scan(f, i == len(count)-1); err != nil {
+			return r, err
+		}
+	}
+	r.settle()
+	return r, nil
+}
+
+func (r *recovery) close() error {
+	var errs []error
+	for _, f := range r.all {
+		errs = append(errs, f.slot.file.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// findSlots opens every slot and reads its header.
+func (r *recovery) findSlots() error {
+	list, err := r.fs.List()
+	if err != nil {
+		return err
+	}
+	for _, info := range list {
+		id, ok := slotID(info.Name)
+		if !ok {
+			continue
+		}
+		r.nextSlot = max(r.nextSlot, id+1)
+		if err := r.findSlot(id, info); err != nil {
+			return err
+		}
+	}
+	slices.SortFunc(r.all, func(a, b *found) int {
+		return cmp.Or(cmp.Compare(a.head.num, b.head.num), cmp.Compare(a.slot.id, b.slot.id))
+	})
+	return nil
+}
+
+func (r *recovery) findSlot(id uint32, info vfs.Info) error {
+	file, err := r.fs.Open(info.Name)
+	if err != nil {
+		return err
+	}
+	f := &found{slot: &slot{id: id, file: file, size: info.Size}}
+	r.all = append(r.all, f)
+	b, err := (&window{file: file, name: info.Name, size: info.Size}).bytes(0, start)
+	if err != nil {
+		return err
+	}
+	f.head, f.state = decodeHeader(b)
+	if f.head.version > version {
+		return fmt.Errorf("%w: %s has version %d, this program reads %d: use the newer program", ErrVersion, info.Name, f.head.version, version)
+	}
+	d := Damage{File: info.Name, Segment: f.head.num, Length: start}
+	switch {
+	case f.state == headerDamaged:
+		d.What = "both headers are damaged: nothing in this file can be read"
+	case f.state == headerHurt:
+		d.What = "one of the two headers is damaged"
+	case info.Size < f.head.size:
+		f.state = headerHurt
+		d.Offset, d.Length, d.What = info.Size, f.head.size-info.Size, "the file was cut short"
+	default:
+		return nil
+	}
+	r.report.Damage = append(r.report.Damage, d)
+	return nil
+}
+
+// choose finds the newest complete checkpoint and with it the segments that count, oldest first.
+func (r *recovery) choose() ([]*found, error) {
+	var used []*found
+	for _, f := range r.all {
+		switch f.state {
+		case headerNone:
+			r.spare(f)
+		case headerDamaged:
+			r.segs = append(r.segs, &segment{slot: f.slot, hurt: true, once: true})
+		default:
+			used = append(used, f)
+		}
+	}
+	for _, f := range used {
+		r.ends[f.head.prev.num] = f.head.prev.end
+		r.epoch, r.owner = max(r.epoch, f.head.epoch), f.head.owner
+	}
+	base, listed, err := r.checkpoint(used)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(used, func(f *found) bool {
+		if _, ok := listed[f.head.num]; ok || f.head.num >= base {
+			return false
+		}
+		r.spare(f)
+		return true
+	}), nil
+}
+
+// spare is a slot that holds nothing. One that was never used may be filled in part only, so it is made anew.
+func (r *recovery) spare(f *found) {
+	if f.state == headerNone {
+		f.slot.size = 0
+	}
+	r.free = append(r.free, f.slot)
+}
+
+// checkpoint returns the number of the newest segment with a complete checkpoint, and the segments it lists.
+func (r *recovery) checkpoint(used []*found) (base uint64, listed map[uint64]int64, err error) {
+	for _, f := range slices.Backward(used) {
+		listed, complete := make(map[uint64]int64), false
+		_, err := r.scanner(f).tail(start, func(_ int64, h head, payload []byte) error {
+			switch h.kind {
+			case kindSegments:
+				eachPair(payload, func(num, end uint64) { listed[num] = int64(end) })
+			case kindCheckpoint:
+				complete = true
+				return errStop
+			case kindLane, kindPad:
+			default:
+				return errStop
+			}
+			return nil
+		})
+		if err != nil && !errors.Is(err, errStop) {
+			return 0, nil, err
+		}
+		if complete {
+			for num, end := range listed {
+				r.ends[num] = end
+			}
+			return f.head.num, listed, nil
+		}
+	}
+	return 0, nil, nil
+}
+
+var errStop = errors.New("stop")
+
+func (r *recovery) scanner(f *found) *scanner {
+	return &scanner{&window{file: f.slot.file, name: f.slot.name(), size: min(f.slot.size, f.head.size)}, newCodec(f.head.salt)}
+}
+
+// scan reads one segment. Where it ends is known from a later one; if not, the segment's own promises decide what is
+// damage and what a torn write.
+func (r *recovery) scan(f *found, newest bool) error {
+	sc := r.scanner(f)
+	g := &segment{slot: f.slot, num: f.head.num, codec: sc.codec, hurt: f.state == headerHurt, once: f.slot.size != f.head.size}
+	r.segs = append(r.segs, g)
+	end, known := r.ends[g.num]
+	last := end
+	if !known || newest {
+		var err error
+		if end, last, err = sc.promised(); err != nil {
+			return err
+		}
+		switch known = false; {
+		case mutantTorn:
+			end = start
+		case mutantCorrupt:
+			end = last
+		}
+	}
+	visit := func(place int64, h head, payload []byte) error { return r.visit(g, place, h, payload) }
+	err := sc.walk(start, end, visit, func(gap hole) { r.damaged(g, gap) })
+	if err == nil && !known {
+		end, err = sc.tail(end, visit)
+		r.report.Torn += max(last-end, 0)
+	}
+	g.end = end
+	r.last = segEnd{g.num, g.end}
+	r.report.Scanned += g.end
+	r.report.Segments++
+	if r.progress != nil {
+		r.progress(r.report.Scanned, r.total)
+	}
+	return err
+}
+
+func (r *recovery) damaged(g *segment, gap hole) {
+	g.hurt = true
+	d := Damage{File: g.slot.name(), Segment: g.num, Offset: gap.from, Length: gap.to - gap.from, What: "bytes have changed since they were written"}
+	if gap.head != nil && gap.head.kind == kindData {
+		d.Seq = gap.head.seq
+		l := r.lane(gap.head.lane)
+		l.next = max(l.next, d.Seq+1) // it was there
+		r.hurt = append(r.hurt, hurtRecord{len(r.report.Damage), gap.head.lane})
+	}
+	r.report.Damage = append(r.report.Damage, d)
+}
+
+func (r *recovery) lane(num uint32) *Lane {
+	l := r.lanes[num]
+	if l == nil {
+		l = &Lane{num: num, next: 1}
+		r.lanes[num] = l
+	}
+	return l
+}
+
+// visit takes in one good record. All of it is true whenever it was written, so the order does not matter but for records.
+func (r *recovery) visit(g *segment, place int64, h head, payload []byte) error {
+	ok := true
+	switch h.kind {
+	case kindData:
+		ok = h.seq > 0 && r.lane(h.lane).found(g, h.seq, h.size())
+	case kindDone:
+		ok = eachPair(payload, func(first, last uint64) { r.lane(h.lane).done.add(span{first, last}) })
+	case kindLane:
+		var name, rest []byte
+		if name, rest, ok = splitName(payload); ok {
+			l := r.lane(h.lane)
+			l.name, l.next = string(name), max(l.next, h.seq)
+			ok = eachPair(rest, func(first, last uint64) { l.done.add(span{first, last}) })
+		}
+	}
+	if !ok { // intact, yet not what this program writes
+		g.hurt = true
+		r.report.Damage = append(r.report.Damage, Damage{File: g.slot.name(), Segment: g.num, Offset: place, Length: h.size(),
+			What: fmt.Sprintf("record of type %d makes no sense here", h.kind)})
+	}
+	return nil
+}
+
+// settle checks for every lane that each sequence is done, present or missing, and counts what is live.
+func (r *recovery) settle() {
+	for num, l := range r.lanes {
+		if l.name == "" {
+			l.name = fmt.Sprintf("lost-%d", num)
+		}
+		if n := len(l.done); n > 0 {
+			l.next = max(l.next, l.done[n-1].last+1)
+		}
+		r.settleLane(l)
+	}
+	for _, h := range r.hurt {
+		r.report.Damage[h.damage].Lane = r.lane(h.lane).name
+	}
+	slices.SortFunc(r.report.Missing, func(a, b Missing) int {
+		return cmp.Or(cmp.Compare(a.Lane, b.Lane), cmp.Compare(a.First, b.First))
+	})
+	slices.SortFunc(r.segs, func(a, b *segment) int { return cmp.Compare(a.num, b.num) })
+}
+
+func (r *recovery) settleLane(l *Lane) {
+	known := slices.Clone(l.done)
+	for i := range l.extents {
+		e := &l.extents[i]
+		known.add(e.span)
+		all := e.last - e.first + 1
+		e.live = all - l.done.count(e.span)
+		e.bytes = int64(float64(e.bytes) * float64(e.live) / float64(all))
+		e.seg.live += e.live
+		l.live += e.live
+		l.bytes += e.bytes
+	}
+	r.report.Records += l.live
+	if l.next == 1 {
+		return
+	}
+	for _, gap := range known.missing(span{1, l.next - 1}) {
+		r.report.Missing = append(r.report.Missing, Missing{l.name, gap.first, gap.last})
+		l.done.add(gap)
+	}
+}
+
+// Verify reads a journal that nobody has open and reports what Open would. It writes nothing. An error on reading is
+// returned as in Open.
+func Verify(ctx context.Context, fsys vfs.FS) (*RecoveryReport, error) {
+	if l, ok := fsys.(vfs.Locker); ok {
+		lock, err := l.Lock()
+		if err != nil {
+			return nil, fmt.Errorf("verify journal: %w", err)
+		}
+		defer lock.Close()
+	}
+	r, err := recoverFrom(ctx, fsys, nil)
+	if err = errors.Join(err, r.close()); err != nil {
+		return nil, fmt.Errorf("verify journal: %w", err)
+	}
+	r.report.Epoch = r.epoch
+	return &r.report, nil
+}

@@ -1,0 +1,271 @@
+package spool
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// roll ends the segment in use and begins the next one with a checkpoint. Records may not take a slot of the reserve.
+// After it the marks that waited are on disk. Without a slot the segment in use stays, or there is none as before.
+func (s *Spool) roll(records bool) error {
+	least := 1
+	if records {
+		least += s.opts.Reserve
+	}
+	for len(s.free) < least {
+		if err := s.grow(); err != nil {
+			return err
+		}
+	}
+	s.retire()
+	s.mu.Lock()
+	f := s.free[len(s.free)-1]
+	s.free = s.free[:len(s.free)-1]
+	s.mu.Unlock()
+	g, err := s.beginSegment(f)
+	if err != nil {
+		return err
+	}
+	s.mu.Lock()
+	s.active = g
+	s.mu.Unlock()
+	return nil
+}
+
+// retire takes the segment in use out of use. Its index stays in memory for the readers that follow close behind.
+func (s *Spool) retire() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.active != nil {
+		s.cacheIndex(s.active)
+	}
+	s.active = nil
+}
+
+// beginSegment writes header and checkpoint and waits until both are on disk. Only then may records follow.
+func (s *Spool) beginSegment(f *slot) (*segment, error) {
+	var salt [8]byte
+	rand.Read(salt[:]) // never fails
+	h := segHeader{
+		epoch: s.epoch, num: s.lastSeg.num + 1, salt: binary.LittleEndian.Uint64(salt[:]), made: time.Now().UnixNano(),
+		size: f.size, prev: s.lastSeg, owner: s.owner,
+	}
+	g := &segment{slot: f, num: h.num, codec: newCodec(h.salt), index: newIndex()}
+	s.mu.Lock()
+	marks := s.takeMarks()
+	buf := s.checkpoint(g)
+	s.segs = append(s.segs, g)
+	s.mu.Unlock()
+	err := s.storeHead(g, h, buf)
+	s.mu.Lock()
+	g.end, g.once = start, err != nil // after an error nothing in it counts
+	if err == nil {
+		g.end += int64(len(buf))
+	}
+	s.lastSeg = segEnd{g.num, g.end}
+	s.mu.Unlock()
+	if err != nil {
+		s.requeue(marks)
+		return nil, err
+	}
+	s.settle(marks)
+	return g, nil
+}
+
+// storeHead writes the header, then the checkpoint. The header is synced first: were both torn in one write, the slot could
+// keep its old header over new bytes, and a segment whose records are all done would come back as a damaged one.
+func (s *Spool) storeHead(g *segment, h segHeader, checkpoint []byte) error {
+	if start+int64(len(checkpoint)) > s.opts.SegmentSize {
+		return fmt.Errorf("state of the lanes has %d bytes and does not fit into a segment", len(checkpoint))
+	}
+	if err := s.store(g, h.blocks()); err != nil {
+		return err
+	}
+	g.end = start // not in use yet: nobody else looks at it
+	return s.store(g, checkpoint)
+}
+
+// checkpoint encodes the state: what a recovery needs to know of all segments before g. Called with mu held.
+func (s *Spool) checkpoint(g *segment) (buf []byte) {
+	for range 2 { // twice, so that one damaged byte takes no lane's name from its records
+		for _, l := range s.lanes {
+			if l.next == 1 {
+				continue // never written
+			}
+			l.declared = g.num
+			buf = g.codec.append(buf, start, head{kind: kindLane, lane: l.num, seq: l.next}, dataPrefix([]byte(l.name)), appendSpans(nil, l.done))
+		}
+	}
+	var list []byte
+	for _, o := range s.segs {
+		if o.num != 0 && (o.live > 0 || o.hurt) {
+			list = binary.LittleEndian.AppendUint64(list, o.num)
+			list = binary.LittleEndian.AppendUint64(list, uint64(o.end))
+		}
+	}
+	buf = g.codec.append(buf, start, head{kind: kindSegments}, list)
+	buf = g.codec.append(buf, start, head{kind: kindCheckpoint})
+	return g.codec.pad(buf, start, 0)
+}
+
+// errQuota: the journal has the size it is allowed.
+var errQuota = errors.New("the journal has its maximal size")
+
+// noSpace reports whether err says that the disk or the quota is used up, and nothing worse.
+func noSpace(err error) bool {
+	return errors.Is(err, errQuota) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) || errors.Is(err, syscall.EFBIG)
+}
+
+// grow adds a slot to the free ones, or says why it cannot: always an ErrFull, for what is on disk can still drain.
+func (s *Spool) grow() error {
+	for n := len(s.free); len(s.free) == n; {
+		if err := s.fill(int64(len(s.zeros))); err != nil {
+			return fmt.Errorf("%w: %w", ErrFull, err)
+		}
+	}
+	return nil
+}
+
+// prepare fills part of the next slot in advance, twice as fast as batches use up the present one, so that no append
+// waits for a whole slot.
+func (s *Spool) prepare(b *batch) {
+	if b.size > 0 && s.failed == nil && len(s.free) <= s.opts.Reserve {
+		s.fill(2 * b.size)
+	}
+}
+
+// fill writes up to n bytes of zeros into the slot to come. A slot full of zeros is synced with its name, so that later
+// writes into it need no space. After an error it tries again when Retry has passed.
+func (s *Spool) fill(n int64) error {
+	if s.filling == nil {
+		if err := s.createSlot(); err != nil {
+			return err
+		}
+	}
+	f := s.filling
+	for ; n > 0 && f.size < s.opts.SegmentSize; n -= int64(len(s.zeros)) {
+		part := s.zeros[:min(int64(len(s.zeros)), s.opts.SegmentSize-f.size)]
+		if _, err := f.file.WriteAt(part, f.size); err != nil {
+			return s.dropFilling(err)
+		}
+		f.size += int64(len(part))
+	}
+	if f.size < s.opts.SegmentSize {
+		return nil
+	}
+	if err := f.file.Sync(); err != nil {
+		return s.dropFilling(err)
+	}
+	if err := s.syncDir(); err != nil {
+		return s.dropFilling(err)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.free = append(s.free, f)
+	s.filling, s.fillErr, s.refused = nil, nil, false
+	return nil
+}
+
+func (s *Spool) syncDir() error {
+	if mutantNoDirSync {
+		return nil
+	}
+	return s.fs.SyncDir()
+}
+
+func (s *Spool) createSlot() error {
+	if s.fillErr != nil && time.Since(s.fillAt) < s.opts.Retry {
+		return s.fillErr
+	}
+	if limit := s.opts.MaxBytes; limit > 0 && (s.slots+1)*s.opts.SegmentSize > limit {
+		return errQuota
+	}
+	f := &slot{id: s.nextSlot}
+	s.nextSlot++
+	file, err := s.fs.Create(f.name())
+	if err != nil {
+		s.fillErr, s.fillAt = err, time.Now()
+		return err
+	}
+	f.file = file
+	s.filling = f
+	s.slots++
+	return nil
+}
+
+// dropFilling gives back what a slot that could not be filled has taken. An error on the way is of no use: the next
+// Open finds a slot that was never used and removes it.
+func (s *Spool) dropFilling(cause error) error {
+	f := s.filling
+	s.filling = nil
+	s.slots--
+	s.fillErr, s.fillAt = errors.Join(cause, f.file.Close(), s.fs.Remove(f.name()), s.syncDir()), time.Now()
+	return s.fillErr
+}
+
+// dropForeign removes free slots that cannot be used: never filled to the end, or of another size.
+func (s *Spool) dropForeign() {
+	s.free = slices.DeleteFunc(s.free, func(f *slot) bool {
+		if f.size != s.opts.SegmentSize {
+			s.removeSlot(f)
+			return true
+		}
+		return false
+	})
+}
+
+func (s *Spool) removeSlot(f *slot) {
+	s.slots--
+	s.closeErr = errors.Join(s.closeErr, f.file.Close(), s.fs.Remove(f.name()))
+}
+
+// reclaim frees the segments without a live record. That they have none is on disk: live is counted down only for marks
+// that are synced, and the checkpoint of the segment in use repeats all that stand in those that go.
+func (s *Spool) reclaim() {
+	if s.active == nil {
+		return // the newest checkpoint may be in a segment without live records
+	}
+	removed := false
+	for _, g := range s.takeDead() {
+		s.mu.Lock()
+		keep := !g.once && g.slot.size == s.opts.SegmentSize && len(s.free) < s.opts.Reserve+s.opts.Pool
+		if keep {
+			s.free = append(s.free, g.slot)
+		}
+		s.refused = false
+		s.mu.Unlock()
+		if !keep {
+			s.removeSlot(g.slot)
+			removed = true
+		}
+	}
+	if removed {
+		s.closeErr = errors.Join(s.closeErr, s.syncDir())
+	}
+}
+
+// takeDead takes the segments without live records and without readers out of all lists.
+func (s *Spool) takeDead() []*segment {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	dead := make(map[*segment]bool)
+	s.segs = slices.DeleteFunc(s.segs, func(g *segment) bool {
+		dead[g] = g != s.active && g.live == 0 && g.refs == 0 && !g.hurt
+		return dead[g]
+	})
+	s.cached = slices.DeleteFunc(s.cached, func(g *segment) bool { return dead[g] })
+	maps.DeleteFunc(dead, func(_ *segment, is bool) bool { return !is })
+	if len(dead) == 0 {
+		return nil
+	}
+	for _, l := range s.lanes {
+		l.extents = slices.DeleteFunc(l.extents, func(e extent) bool { return dead[e.seg] })
+	}
+	return slices.Collect(maps.Keys(dead))
+}

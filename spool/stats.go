@@ -1,0 +1,102 @@
+package spool
+
+import (
+	"cmp"
+	"slices"
+)
+
+// State says what the journal can do.
+type State int
+
+// The states of a journal, from best to worst.
+const (
+	OK     State = iota + 1 // everything
+	Full                    // done marks and reading; appends get ErrFull
+	Failed                  // reading what is on disk; everything else gets ErrFailed
+)
+
+func (s State) String() string {
+	switch s {
+	case OK:
+		return "ok"
+	case Full:
+		return "full"
+	case Failed:
+		return "failed"
+	}
+	return "unknown"
+}
+
+// Stats describes the journal at one moment.
+type Stats struct {
+	State    State
+	Cause    error // why it is not OK
+	Epoch    uint32
+	Segments int   // that hold live records, are in use, or are kept as evidence
+	Free     int   // segments in the pool, the reserve included
+	Damaged  int   // segments kept as evidence
+	Bytes    int64 // size of all segment files
+}
+
+// Stats returns what the journal holds now.
+func (s *Spool) Stats() Stats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := Stats{State: s.state, Cause: s.cause, Epoch: s.epoch, Segments: len(s.segs), Free: len(s.free)}
+	for _, g := range s.segs {
+		t.Bytes += g.slot.size
+		if g.hurt {
+			t.Damaged++
+		}
+	}
+	for _, f := range s.free {
+		t.Bytes += f.size
+	}
+	return t
+}
+
+// LaneStats describes a lane at one moment.
+type LaneStats struct {
+	Name  string
+	Next  uint64 // sequence the next record will get; sequences start at 1
+	First uint64 // lowest sequence that is not done; equal to Next when there is none
+	Live  uint64 // records that are not done
+	Bytes int64  // on disk of records whose done mark is not on disk; exact when a segment holds all or none of its records
+}
+
+// Stats returns what the lane holds now.
+func (l *Lane) Stats() LaneStats {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	return l.stats()
+}
+
+func (l *Lane) stats() LaneStats {
+	return LaneStats{l.name, l.next, min(l.done.next(1), l.next), l.live, l.bytes}
+}
+
+// Lanes returns what each lane holds now, by name: those too that nobody asked for since Open.
+func (s *Spool) Lanes() []LaneStats {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	list := make([]LaneStats, 0, len(s.lanes))
+	for _, l := range s.lanes {
+		list = append(list, l.stats())
+	}
+	slices.SortFunc(list, func(a, b LaneStats) int { return cmp.Compare(a.Name, b.Name) })
+	return list
+}
+
+// setState tells what the journal can do now. Called by the writer, or before it runs.
+func (s *Spool) setState() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	switch {
+	case s.failed != nil:
+		s.state, s.cause = Failed, s.failed
+	case s.active == nil || s.refused || len(s.free) < s.opts.Reserve:
+		s.state, s.cause = Full, s.fillErr
+	default:
+		s.state, s.cause = OK, nil
+	}
+}

@@ -1,0 +1,482 @@
+package spool
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+)
+
+// An op waits for the writer: records of one lane, or nothing but an answer when all before it is on disk.
+type op struct {
+	lane  *Lane
+	recs  []Record
+	size  int64
+	first uint64
+	done  func(first uint64, err error)
+}
+
+// laneMarks are done marks on their way to the disk.
+type laneMarks struct {
+	lane  *Lane
+	spans spans
+}
+
+// A batch is one write and one sync.
+type batch struct {
+	ops     []*op
+	size    int64 // of the records
+	marks   []laneMarks
+	entries []laneEntry
+}
+
+type laneEntry struct {
+	lane *Lane
+	entry
+}
+
+func (s *Spool) wakeWriter() {
+	select {
+	case s.kick <- struct{}{}:
+	default:
+	}
+}
+
+// enqueue gives o to the writer. The queue may be exceeded by one op, so that each fits.
+func (s *Spool) enqueue(ctx context.Context, o *op) error {
+	for {
+		s.mu.Lock()
+		if err := s.refusal(o); err != nil {
+			s.mu.Unlock()
+			return err
+		}
+		if s.queued < s.opts.MaxQueue {
+			s.queue = append(s.queue, o)
+			s.queued += o.size
+			if o.lane != nil {
+				o.lane.queued += o.size
+			}
+			s.mu.Unlock()
+			s.wakeWriter()
+			return nil
+		}
+		if s.room == nil {
+			s.room = make(chan struct{})
+		}
+		room := s.room
+		s.mu.Unlock()
+		select {
+		case <-room:
+		case <-s.closed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// refusal says why o cannot be taken. Called with mu held.
+func (s *Spool) refusal(o *op) error {
+	switch {
+	case s.closing:
+		return ErrClosed
+	case s.failed != nil:
+		return s.failed
+	case o.lane != nil && o.lane.quota > 0 && o.lane.bytes+o.lane.queued+o.size > o.lane.quota:
+		return fmt.Errorf("%w: %d of %d bytes used", ErrLaneFull, o.lane.bytes+o.lane.queued, o.lane.quota)
+	}
+	return nil
+}
+
+// Sync returns nil when every append and every done mark given before is on disk, and what they freed is in the pool.
+func (s *Spool) Sync(ctx context.Context) error {
+	c := make(chan error, 1)
+	s.mu.Lock()
+	s.flush = true
+	s.mu.Unlock()
+	err := s.enqueue(ctx, &op{done: func(_ uint64, err error) { c <- err }})
+	if err == nil {
+		select {
+		case err = <-c:
+		case <-ctx.Done():
+			err = ctx.Err()
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("sync journal: %w", err)
+	}
+	return nil
+}
+
+// write is the writer's goroutine.
+func (s *Spool) write() {
+	defer close(s.ended)
+	for {
+		b, closing := s.take()
+		if b != nil {
+			s.commit(b)
+			s.gather(b)
+			continue
+		}
+		if closing {
+			s.finish()
+			return
+		}
+		<-s.kick
+	}
+}
+
+// gather lets callers just answered join the next batch when batches are small: a sync costs far more than a turn.
+func (s *Spool) gather(b *batch) {
+	if b.size > 0 && b.size < 128<<10 {
+		runtime.Gosched()
+	}
+}
+
+// take returns what waits, at most one batch, or nil. Marks go with records, or alone when somebody asked.
+func (s *Spool) take() (b *batch, closing bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing && len(s.queue) == 0 && !s.drained {
+		s.drained, s.flush = true, s.marks > 0
+	}
+	if len(s.queue) == 0 && !s.flush {
+		return nil, s.closing
+	}
+	limit := min(batchMax, s.opts.SegmentSize/4)
+	b = &batch{}
+	n := 0
+	for ; n < len(s.queue) && (n == 0 || b.size+s.queue[n].size <= limit); n++ {
+		b.size += s.queue[n].size
+	}
+	b.ops = append(b.ops, s.queue[:n]...)
+	clear(s.queue[:n])
+	if s.queue = s.queue[n:]; len(s.queue) == 0 {
+		s.queue = nil
+	}
+	s.queued -= b.size
+	if s.room != nil && s.queued < s.opts.MaxQueue {
+		close(s.room)
+		s.room = nil
+	}
+	b.marks = s.takeMarks()
+	return b, s.closing
+}
+
+// takeMarks hands over the done marks that wait. Called with mu held.
+func (s *Spool) takeMarks() []laneMarks {
+	marks := make([]laneMarks, 0, len(s.dirty))
+	for _, l := range s.dirty {
+		marks = append(marks, laneMarks{l, l.pending})
+		l.pending = nil
+	}
+	s.dirty, s.marks, s.flush = nil, 0, false
+	return marks
+}
+
+// commit brings b to the disk and answers everybody in it.
+func (s *Spool) commit(b *batch) {
+	err := s.put(b)
+	s.reclaim()
+	s.setState()
+	s.answer(b.ops, err)
+	s.prepare(b) // nobody waits for it but the next batch
+	s.setState()
+}
+
+// answer tells the callers of ops what became of them.
+func (s *Spool) answer(ops []*op, err error) {
+	s.mu.Lock()
+	for _, o := range ops {
+		if o.lane != nil {
+			o.lane.queued -= o.size
+		}
+	}
+	s.mu.Unlock()
+	for _, o := range ops {
+		o.done(o.first, err)
+	}
+}
+
+// put writes b. Records that find no room are answered here and leave b, so that marks and barriers still get through.
+func (s *Spool) put(b *batch) error {
+	if s.failed != nil {
+		return s.failed
+	}
+	if err := s.makeRoom(b); err != nil {
+		return err
+	}
+	if len(b.ops)+len(b.marks) == 0 {
+		return nil
+	}
+	buf, err := s.fit(b)
+	if err != nil || len(buf) == 0 {
+		return err
+	}
+	if mutantUnlinkFirst {
+		s.settle(b.marks)
+		s.reclaim()
+	}
+	if err := s.store(s.active, buf); err != nil {
+		return s.broken(b, err)
+	}
+	s.publish(b, int64(len(buf)))
+	return nil
+}
+
+// fit encodes b for the segment in use, or for a new one if there is no room.
+func (s *Spool) fit(b *batch) ([]byte, error) {
+	buf := s.encode(b)
+	if s.active.end+int64(len(buf)) <= s.opts.SegmentSize {
+		return buf, nil
+	}
+	s.rewind(b)
+	if err := s.roll(b.size > 0); err != nil {
+		if b.size == 0 || s.active == nil {
+			return nil, s.giveUp(b, err)
+		}
+		s.refuse(b, err)
+		return s.fit(b)
+	}
+	s.checkpointed(b)
+	if buf = s.encode(b); s.active.end+int64(len(buf)) > s.opts.SegmentSize {
+		s.rewind(b)
+		return nil, fmt.Errorf("%w: the state of the lanes leaves no room in a segment", ErrTooLarge)
+	}
+	return buf, nil
+}
+
+// makeRoom sees to it that there is a segment in use, and that records do not touch the reserve.
+func (s *Spool) makeRoom(b *batch) error {
+	if s.active == nil {
+		if err := s.roll(false); err != nil {
+			return s.giveUp(b, err)
+		}
+		s.checkpointed(b)
+	}
+	if b.size == 0 {
+		return nil
+	}
+	for len(s.free) < s.opts.Reserve {
+		if err := s.grow(); err != nil {
+			s.refuse(b, err)
+			return nil
+		}
+	}
+	return nil
+}
+
+// checkpointed takes the marks out of b: the checkpoint of a segment just begun has them.
+func (s *Spool) checkpointed(b *batch) {
+	s.settle(b.marks)
+	b.marks = nil
+}
+
+// refuse answers the records of b with ErrFull and leaves the rest in it.
+func (s *Spool) refuse(b *batch, cause error) {
+	if !errors.Is(cause, ErrFull) {
+		cause = fmt.Errorf("%w: %w", ErrFull, cause)
+	}
+	s.refused = true
+	s.setState()
+	var keep, out []*op
+	for _, o := range b.ops {
+		if o.lane == nil {
+			keep = append(keep, o)
+		} else {
+			out = append(out, o)
+		}
+	}
+	b.ops, b.size = keep, 0
+	s.answer(out, cause)
+}
+
+// giveUp keeps the marks of b for later: nothing of it could be written. An error that does not pass is final.
+func (s *Spool) giveUp(b *batch, err error) error {
+	s.requeue(b.marks)
+	b.marks = nil
+	switch {
+	case errors.Is(err, ErrFull):
+		return err
+	case noSpace(err):
+		return fmt.Errorf("%w: %w", ErrFull, err)
+	}
+	return s.fail(err)
+}
+
+func (s *Spool) fail(err error) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.failed == nil {
+		s.failed = fmt.Errorf("%w: %w", ErrFailed, err)
+	}
+	return s.failed
+}
+
+// requeue gives marks back to their lanes, for a later batch.
+func (s *Spool) requeue(marks []laneMarks) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range marks {
+		for _, r := range m.spans {
+			m.lane.pend(r)
+			s.marks++
+		}
+	}
+}
+
+const spansPerRecord = 4096
+
+// encode turns b into bytes for the end of the segment in use and gives its records their sequences.
+func (s *Spool) encode(b *batch) []byte {
+	g, base := s.active, s.active.end
+	synced, buf := uint32(base), s.buf[:0]
+	for _, m := range b.marks {
+		for sp := m.spans; len(sp) > 0; {
+			n := min(len(sp), spansPerRecord)
+			buf = g.codec.append(buf, base, head{kind: kindDone, lane: m.lane.num, synced: synced}, appendSpans(nil, sp[:n]))
+			sp = sp[n:]
+		}
+	}
+	for _, o := range b.ops {
+		l := o.lane
+		if l == nil {
+			continue
+		}
+		if l.declared != g.num {
+			l.declared = g.num
+			for range 2 {
+				buf = g.codec.append(buf, base, head{kind: kindLane, lane: l.num, synced: synced, seq: l.tail}, dataPrefix([]byte(l.name)))
+			}
+		}
+		o.first = l.tail
+		for _, r := range o.recs {
+			at := len(buf)
+			h := head{kind: kindData, flags: r.Flags, lane: l.num, synced: synced, seq: l.tail}
+			buf = g.codec.append(buf, base, h, dataPrefix(r.ID), r.Body)
+			b.entries = append(b.entries, laneEntry{l, entry{l.tail, uint32(base) + uint32(at), uint32(len(buf) - at)}})
+			l.tail++
+		}
+	}
+	buf = g.codec.pad(buf, base, synced)
+	s.keepBuffer(buf)
+	return buf
+}
+
+// keepBuffer keeps the memory of a batch for the next, unless it was an uncommonly large one.
+func (s *Spool) keepBuffer(buf []byte) {
+	if cap(buf) <= 2*batchMax {
+		s.buf = buf[:0]
+	}
+}
+
+// rewind takes the sequences of b back: its records are not on disk, or must not count.
+func (s *Spool) rewind(b *batch) {
+	for _, o := range b.ops {
+		if o.lane != nil {
+			o.lane.tail, o.lane.declared, o.first = o.lane.next, 0, 0
+		}
+	}
+	b.entries = b.entries[:0]
+}
+
+// store is the one place where bytes of the segment in use go to the disk: one write, one sync, and no second try.
+func (s *Spool) store(g *segment, buf []byte) error {
+	if _, err := g.slot.file.WriteAt(buf, g.end); err != nil {
+		return fmt.Errorf("write %s at %d: %w", g.slot.name(), g.end, err)
+	}
+	if mutantNoSync {
+		return nil
+	}
+	if err := s.sync(g.slot); err != nil {
+		return fmt.Errorf("sync %s: %w", g.slot.name(), err)
+	}
+	return nil
+}
+
+func (s *Spool) sync(f *slot) error {
+	err := f.file.Sync()
+	if err != nil && mutantSyncRetry {
+		return f.file.Sync()
+	}
+	return err
+}
+
+// publish makes b's records readable and its marks count. It is on disk.
+func (s *Spool) publish(b *batch, n int64) {
+	s.mu.Lock()
+	s.active.end += n
+	s.lastSeg.end = s.active.end
+	for _, e := range b.entries {
+		e.lane.written(s.active, e.seq, int64(e.size))
+		s.active.index.add(e.lane.num, e.entry)
+		if e.lane.wake != nil {
+			close(e.lane.wake)
+			e.lane.wake = nil
+		}
+	}
+	s.mu.Unlock()
+	s.settle(b.marks)
+}
+
+// settle counts down the live records of marks that are on disk.
+func (s *Spool) settle(marks []laneMarks) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, m := range marks {
+		for _, r := range m.spans {
+			m.lane.settled(r)
+		}
+	}
+}
+
+// Faults in so short a time that the disk cannot be trusted any more.
+const (
+	faultsMax = 3
+	faultsIn  = 10 * time.Minute
+)
+
+// broken ends the segment in use after a failed write or sync: no second write, no second sync. It keeps what was synced
+// before. Its successor states where it ends and repeats the marks.
+func (s *Spool) broken(b *batch, cause error) error {
+	s.rewind(b)
+	s.requeue(b.marks)
+	s.mu.Lock()
+	s.active.once = true
+	s.mu.Unlock()
+	s.retire()
+	now := time.Now()
+	s.faults = append(s.faults, now)
+	if n := len(s.faults); n >= faultsMax && now.Sub(s.faults[n-faultsMax]) < faultsIn {
+		return errors.Join(ErrUnknown, s.fail(fmt.Errorf("%d faults within %v, the last: %w", faultsMax, faultsIn, cause)))
+	}
+	if err := s.roll(false); err != nil && !errors.Is(err, ErrFull) && !noSpace(err) {
+		return errors.Join(ErrUnknown, s.fail(errors.Join(cause, err)))
+	}
+	return fmt.Errorf("%w: %w", ErrUnknown, cause)
+}
+
+// finish writes the mark that all before it is promised, after which a changed byte is known for what it is.
+func (s *Spool) finish() {
+	if s.failed != nil {
+		s.closeErr = s.failed
+		return
+	}
+	if s.marksLeft() {
+		s.closeErr = errors.Join(s.closeErr, fmt.Errorf("close journal: %w: done marks could not be written", ErrFull))
+	}
+	g := s.active
+	if g == nil || g.end+block > s.opts.SegmentSize {
+		return
+	}
+	buf := g.codec.append(s.buf[:0], g.end, head{kind: kindClosed, synced: uint32(g.end)})
+	if err := s.store(g, g.codec.pad(buf, g.end, uint32(g.end))); err != nil {
+		s.closeErr = errors.Join(s.closeErr, err)
+	}
+}
+
+func (s *Spool) marksLeft() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.dirty) > 0
+}
