@@ -24,6 +24,9 @@ type builder struct {
 	root    *value
 	brokers map[string]*Broker
 	values  map[string]*value // of brokers
+
+	top      *Spool // the file's spool section; nil = none
+	homeless bool   // some route says nothing of its spool, and there is none
 }
 
 func (b *builder) table() *Table {
@@ -33,11 +36,14 @@ func (b *builder) table() *Table {
 		t.Brokers[v.key.Text], b.values[v.key.Text] = b.broker(v), v
 	}
 	b.anyBroker(b.root.get("brokers"))
+	b.top = b.spool(b.root.get("spool"))
+	t.Spool = b.top
 	if v := b.root.get("routes"); v != nil {
 		t.Routes = b.routes(v.items)
 	}
 	t.trust()
 	t.Admin = b.admin(b.root.get("admin"))
+	b.warnHomeless()
 	return t
 }
 

@@ -22,12 +22,13 @@ type ends struct {
 	kind             string
 	sources, targets []adapters.Form
 	check            func(c adapters.Config, as []adapters.Address) error
+	aside            bool // a source can put messages aside
 }
 
 func (e ends) Kind() string { return e.kind }
 
 func (e ends) Capabilities(adapters.Config) adapters.Capabilities {
-	return adapters.Capabilities{Sources: e.sources, Targets: e.targets}
+	return adapters.Capabilities{Sources: e.sources, Targets: e.targets, RejectAside: e.aside}
 }
 
 func (e ends) Check(c adapters.Config, as ...adapters.Address) error {
@@ -48,9 +49,9 @@ func (e ends) OpenTarget(context.Context, adapters.Config, adapters.Address) (ad
 func testKinds() Kinds {
 	queues := []adapters.Form{adapters.Queue, adapters.Topic}
 	return Kinds{
-		"amqp":  ends{"amqp", queues, queues, nil},
-		"kafka": ends{"kafka", []adapters.Form{adapters.Topic}, []adapters.Form{adapters.Topic}, nil},
-		"nats":  ends{"nats", []adapters.Form{adapters.Stream}, []adapters.Form{adapters.Subject}, nil},
+		"amqp":  ends{kind: "amqp", sources: queues, targets: queues, aside: true},
+		"kafka": ends{kind: "kafka", sources: []adapters.Form{adapters.Topic}, targets: []adapters.Form{adapters.Topic}},
+		"nats":  ends{kind: "nats", sources: []adapters.Form{adapters.Stream}, targets: []adapters.Form{adapters.Subject}},
 	}
 }
 

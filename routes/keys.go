@@ -4,6 +4,9 @@ package routes
 
 const since = "0.1"
 
+// spooling is the release that brought the journal.
+const spooling = "0.2"
+
 // topologyShape is the whole file.
 func topologyShape() *Shape {
 	broker, route := brokerShape(), routeShape()
@@ -21,9 +24,35 @@ func topologyShape() *Shape {
 				{Name: "broker", Type: Object, Of: broker.inherited(), Since: since, Reload: RestartBroker, Doc: "For every broker that does not say otherwise."},
 				{Name: "route", Type: Object, Of: route.inherited(), Since: since, Reload: RestartRoute, Doc: "For every route that does not say otherwise."},
 			}}},
+		{Name: "spool", Type: Object, Of: spoolShape(), Since: spooling, Reload: RestartProcess,
+			Doc: "The journal on disk that keeps messages while a target is away. Left out: nothing is kept, messages wait at their sources."},
 		{Name: "admin", Type: Object, Of: adminShape(), Since: since, Reload: RestartProcess, Doc: "Health, metrics and logs."},
 	}}
 }
+
+func spoolShape() *Shape {
+	return &Shape{Name: "spool", Doc: "The journal on disk that keeps messages while a target is away: one for all routes.", Fields: []*Field{
+		{Name: "dir", Type: Path, Required: true, Since: spooling, Reload: RestartProcess, Example: "dir: PATH",
+			Doc: "Where it is; each repeater uses DIR/REPEATER. On a local disk that belongs to this daemon alone."},
+		{Name: "max_size", Type: Size, Min: leastSegments * (32 << 10), Since: spooling, Reload: Live,
+			Doc: "Bytes on disk, reserve included: at least five segments. Left out: only the disk bounds it."},
+		{Name: "when_full", Type: Word, Words: fullWords(), Refused: dropping(), Default: "pause", Since: spooling, Reload: Live, Doc: fullDoc},
+		{Name: "sync", Type: WordOrDuration, Words: []string{"always", "never"}, Default: "always", Min: 0.001, Max: 60, Since: spooling, Reload: RestartProcess,
+			Doc: "A message is settled at its source only after the sync. always: at once, shared by what waits; a duration: wait that long so that more share it; never: leave it to the system, and lose messages in a power cut (P002)."},
+		{Name: "segment_size", Type: Size, Default: "64MiB", Min: 32 << 10, Max: 1 << 30, Since: spooling, Reload: RestartProcess,
+			Doc: "Bytes of one file of the journal, a multiple of 4KiB."},
+	}}
+}
+
+// fullWords are what can be done about a spool that is full.
+func fullWords() []string { return []string{string(FullPause), string(FullReject)} }
+
+// dropping is what is said to somebody who would rather lose messages.
+func dropping() map[string]string {
+	return map[string]string{"drop-oldest": "write pause or reject: drop-oldest loses messages, so it needs delivery: at-most-once, which this version does not have"}
+}
+
+const fullDoc = "pause: stop reading the source until there is room; reject: hand messages back, where the source can put them aside (D004)."
 
 func adminShape() *Shape {
 	return &Shape{Name: "admin", Doc: "Health, metrics and logs.", Fields: []*Field{
@@ -137,7 +166,25 @@ func routeShape() *Shape {
 		{Name: "enabled", Type: Flag, Default: "true", Since: since, Reload: RestartRoute, Doc: "false: the route is checked, but does not run."},
 		{Name: "expired", Type: Word, Words: []string{"drop", "deliver"}, Default: "drop", Inherit: true, Since: since, Reload: RestartRoute,
 			Doc: "What becomes of a message whose expiry has passed: it is settled and counted, or delivered all the same."},
+		{Name: "spool", Type: Object, Of: routeSpoolShape(), Inherit: true, Since: spooling, Reload: RestartRoute,
+			Doc: "What this route does with the spool."},
+		{Name: "renamed_from", Type: Name, Since: spooling, Reload: RestartRoute,
+			Doc: "The name that the route had before: it takes the spool of that name along."},
 	}, limitFields()...)}
+}
+
+func routeSpoolShape() *Shape {
+	return &Shape{Name: "route.spool", Doc: "What a route does with the spool. Each of its lanes has its own part of it.", Fields: []*Field{
+		{Name: "mode", Type: Word, Words: []string{string(SpoolAuto), string(SpoolAlways), string(SpoolNever)}, Default: "auto", Since: spooling, Reload: RestartRoute,
+			Doc: "auto: spool while the target is away or too slow; always: spool every message before it is sent; never: messages wait at their source. In a file without spool: it is never."},
+		{Name: "max_size", Type: Size, Min: 1, Since: spooling, Reload: Live,
+			Doc: "Bytes that each lane of the route may keep: at least one segment, and one message of max_message_size. Left out: as much as the spool has."},
+		{Name: "max_age", Type: Duration, Min: 1, Since: spooling, Reload: Live,
+			Doc: "Give up messages that have been spooled for longer. Left out: never. Less than 1h gets a warning (P004)."},
+		{Name: "when_full", Type: Word, Words: fullWords(), Refused: dropping(), Since: spooling, Reload: Live, Doc: "As the key of the spool, for this route. Left out: as the spool says."},
+		{Name: "slow_after", Type: Duration, Default: "30s", Min: 0.1, Max: 86400, Since: spooling, Reload: Live,
+			Doc: "With auto: spool when the target has kept the source at its prefetch limit for this long."},
+	}}
 }
 
 // limitFields are the limits of a route.
@@ -156,6 +203,8 @@ func limitFields() []*Field {
 			Doc: "Without an answer for this long the connection is given up, and the outcome counts as unknown."},
 		{Name: "max_message_size", Type: Size, Default: "64MiB", Min: 1 << 10, Max: 1 << 31, Inherit: true, Since: since, Reload: Live,
 			Doc: "Bytes of one message, headers included."},
+		{Name: "drain_rate", Type: Count, Unit: "messages per second", Min: 1, Max: 1e9, Inherit: true, Since: spooling, Reload: Live,
+			Doc: "The most that are sent out of the spool, per lane. Left out: as fast as the target takes them."},
 		{Name: "max_hops", Type: Count, Unit: "hops", Default: "8", Min: 1, Max: 32, Inherit: true, Since: since, Reload: Live,
 			Doc: "A message that has passed more routes than this is in a loop."},
 	}

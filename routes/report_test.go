@@ -129,6 +129,7 @@ routes:
     from: { broker: a, queue: q }
     to: { broker: n, subject: s }
     filter: msg.size > 1
+spool: { dir: d }
 `
 	if fs, text := report(t, good); len(fs) > 0 {
 		t.Fatalf("the good file: %s", text)
@@ -139,7 +140,8 @@ routes:
 		{"- name: r", "- nme: r", "K001"}, {"from:", "form:", "K001"}, {"to:", "too:", "K001"}, {"broker: a, queue: q", "broker: a, queu: q", "K001"}, {"broker: a, queue", "borker: a, queue", "K001"},
 		{"broker: a, queue", "broker: b, queue", "R001"}, {"queue: q", "topic: q", "K002"}, {"queue: q", "stream: q", "R009"}, {"subject: s", "subjct: s", "K001"}, {"subject: s", "subject: 5", "K003"},
 		{"filter: msg.size > 1", "filter: !msg.expired", "Y003"}, {"msg.size > 1", "msg.sise > 1", "F002"}, {"msg.size > 1", "", "F001"}, {"    from: { broker: a, queue: q }\n", "", "K002"},
-		{"  a: {", "  A: {", "K006"}, {"name: r", "name: R", "K006"}, {"routes:", "routes: []\nroute:", ""},
+		{"  a: {", "  A: {", "K006"}, {"name: r", "name: R", "K006"}, {"routes:", "routes: []\nroute:", ""}, {"spool:", "spol:", "K001"}, {"spool: { dir: d }", "spool: {}", "K002"}, {"spool: { dir: d }", "spool:", "K003"},
+		{"spool: { dir: d }", "", "P005"}, {"dir: d", "dir: d, sync: never", "P002"}, {"dir: d", "dirr: d", "K001"}, {"dir: d", "dir: d, max_size: 1MiB", "K003"}, {"dir: d", "dir: d, segment_size: 64", "K004"},
 	} {
 		fs, text := report(t, strings.Replace(good, c.old, c.new, 1))
 		if c.code == "" {
@@ -162,6 +164,7 @@ routes:
 brokers:
   a: { addresses: [amqp://h], type: amqp }
   k: { addresses: ["h:1"], type: kafka }
+spool: { dir: d }
 `
 	if fs, text := report(t, src); len(fs) > 0 {
 		t.Error(text)

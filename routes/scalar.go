@@ -122,6 +122,9 @@ func (w *walker) word(n *yamltree.Node, f *Field, path string) any {
 	}
 	out := Finding{Code: "K005", Message: fmt.Sprintf("%s cannot be %q", f.Name, clip(n.Text)), Label: "not a word for " + f.Name,
 		Suggestion: didYouMean(n.Text, words), Help: "write " + list(words)}
+	if say, ok := f.Refused[n.Text]; ok {
+		out.Suggestion, out.Help = "", say
+	}
 	w.at(n, path, out)
 	return nil
 }
@@ -235,6 +238,10 @@ func (w *walker) size(n *yamltree.Node, f *Field, path string) any {
 
 // unit reports a quantity that cannot be read.
 func (w *walker) unit(n *yamltree.Node, f *Field, path, what string, units []string) {
+	if rest, minus := strings.CutPrefix(n.Text, "-"); minus && quantity(rest, what) {
+		w.at(n, path, Finding{Code: "K003", Message: fmt.Sprintf("%s is negative", f.Name), Label: "below zero", Help: "write " + wanted(f)})
+		return
+	}
 	digits := strings.TrimRight(n.Text, " abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ")
 	if x, err := strconv.ParseFloat(digits, 64); err != nil || x < 0 || math.IsInf(x, 0) || digits == "" {
 		w.at(n, path, Finding{Code: "K003", Message: fmt.Sprintf("%s must be %s", f.Name, wanted(f)), Label: describe(n), Help: "write " + wanted(f)})
@@ -249,6 +256,15 @@ func (w *walker) unit(n *yamltree.Node, f *Field, path, what string, units []str
 		out.Message, out.Label = fmt.Sprintf("%s with an unknown unit %q", what, u), "not a unit"
 	}
 	w.at(n, path, out)
+}
+
+// quantity reports whether s can be read as what, a duration or a size.
+func quantity(s, what string) bool {
+	_, ok := parseDuration(s)
+	if what == "size" {
+		_, ok = parseSize(s)
+	}
+	return ok
 }
 
 // texts reads a list of texts; a single text is refused, so that a list stays a list when a second is added.

@@ -49,11 +49,12 @@ type Field struct {
 	Name     string
 	Type     Type
 	Required bool
-	Default  string   // as it would be written in the file; "" = none
-	Min, Max float64  // of Count, Ratio, Duration (seconds) and Size (bytes); Max 0 = no limit
-	Words    []string // of Word and WordOrDuration
-	Of       *Shape   // of Object, Objects, OneOrMany and Named
-	Unit     string   // what a Count counts
+	Default  string            // as it would be written in the file; "" = none
+	Min, Max float64           // of Count, Ratio, Duration (seconds) and Size (bytes); Max 0 = no limit
+	Words    []string          // of Word and WordOrDuration
+	Refused  map[string]string // words that somebody will try, and what to say to that
+	Of       *Shape            // of Object, Objects, OneOrMany and Named
+	Unit     string            // what a Count counts
 	Doc      string
 	Example  string // of a required key, in flow form
 	Since    string // the release that brought it

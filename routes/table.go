@@ -19,6 +19,7 @@ type Table struct {
 	Hash    string // the first 12 hexadecimal digits of the file's SHA-256
 	Brokers map[string]*Broker
 	Routes  []*Route // in file order, those that are not enabled too
+	Spool   *Spool   // nil when the file has no spool section
 	Admin   Admin
 }
 
@@ -57,6 +58,10 @@ type Route struct {
 	MaxMessageSize int64 // bytes, headers included
 	Expired        Expired
 	MaxHops        int
+	DrainRate      int // messages a second out of the spool, per lane; 0 = as fast as the target takes them
+
+	Spool       RouteSpool
+	RenamedFrom string // the name it had before, whose spool it takes along
 
 	Line int // where it stands in the file
 }

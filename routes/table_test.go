@@ -65,14 +65,45 @@ func TestRouteSettings(t *testing.T) {
 	table := load(t, "testdata/good/everything.yaml")
 	ignore := cmpopts.IgnoreFields(Route{}, "From", "To", "Filter", "Line")
 	want := &Route{Name: "orders", Enabled: true, Prefetch: 10, PrefetchSize: 1 << 20, InFlight: 20, Batch: Batch{10, 2 << 20},
-		Retry: Retry{time.Second, 2 * time.Minute}, ConfirmTimeout: 10 * time.Second, MaxMessageSize: 8 << 20, Expired: ExpiredDrop, MaxHops: 3}
+		Retry: Retry{time.Second, 2 * time.Minute}, ConfirmTimeout: 10 * time.Second, MaxMessageSize: 8 << 20, Expired: ExpiredDrop, MaxHops: 3,
+		DrainRate: 2000, RenamedFrom: "trades", Spool: RouteSpool{SpoolAlways, 64 << 20, 7 * 24 * time.Hour, FullReject, 5 * time.Second}}
 	if diff := cmp.Diff(want, table.Routes[0], ignore); diff != "" {
 		t.Errorf("written (-want +got):\n%s", diff)
 	}
 	want = &Route{Name: "more", Enabled: true, Prefetch: 100, PrefetchSize: 64 << 20, InFlight: 256, Batch: Batch{10, 1 << 20},
-		Retry: Retry{500 * time.Millisecond, 2 * time.Minute}, ConfirmTimeout: 30 * time.Second, MaxMessageSize: 64 << 20, Expired: ExpiredDeliver, MaxHops: 8}
+		Retry: Retry{500 * time.Millisecond, 2 * time.Minute}, ConfirmTimeout: 30 * time.Second, MaxMessageSize: 64 << 20, Expired: ExpiredDeliver, MaxHops: 8,
+		DrainRate: 500, Spool: RouteSpool{SpoolAuto, 1 << 30, 0, FullPause, 5 * time.Second}}
 	if diff := cmp.Diff(want, table.Routes[1], ignore); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
+	}
+}
+
+func TestSpoolSettings(t *testing.T) {
+	table := load(t, "testdata/good/everything.yaml")
+	want := &Spool{Dir: filepath.Join("testdata/good", "spool"), MaxSize: 10 << 30, WhenFull: FullPause, Sync: Sync{Every: 10 * time.Millisecond}, SegmentSize: 16 << 20}
+	if diff := cmp.Diff(want, table.Spool); diff != "" {
+		t.Errorf("spool (-want +got):\n%s", diff)
+	}
+	if got := table.Routes[2].Spool.Mode; got != SpoolNever {
+		t.Errorf("mode %q of a route that says never", got)
+	}
+	const head = "version: 1\nbrokers:\n  a: { type: amqp, addresses: [amqp://h] }\nroutes:\n  - { name: r, from: { broker: a, queue: q }, to: { broker: a, queue: p } }\n"
+	for text, want := range map[string]struct {
+		spool *Spool
+		route RouteSpool
+	}{
+		"":                     {nil, RouteSpool{Mode: SpoolNever, WhenFull: FullPause}},
+		"spool: { dir: /d }\n": {&Spool{Dir: "/d", WhenFull: FullPause, SegmentSize: 64 << 20}, RouteSpool{Mode: SpoolAuto, WhenFull: FullPause, SlowAfter: 30 * time.Second}},
+		"spool: { dir: /d, sync: never, when_full: reject }\n": {&Spool{Dir: "/d", WhenFull: FullReject, Sync: Sync{Never: true}, SegmentSize: 64 << 20},
+			RouteSpool{Mode: SpoolAuto, WhenFull: FullReject, SlowAfter: 30 * time.Second}},
+	} {
+		table, fs := Load("f.yaml", []byte(head+text), Options{Kinds: testKinds()})
+		if table == nil {
+			t.Fatal(fs)
+		}
+		if diff := cmp.Diff(want.spool, table.Spool) + cmp.Diff(want.route, table.Routes[0].Spool); diff != "" {
+			t.Errorf("%q (-want +got):\n%s", text, diff)
+		}
 	}
 }
 
