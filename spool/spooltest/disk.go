@@ -11,6 +11,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 
@@ -32,6 +33,7 @@ const (
 	Open    Kind = "open"
 	Create  Kind = "create"
 	Remove  Kind = "remove"
+	Rename  Kind = "rename"
 	SyncDir Kind = "syncdir"
 	Read    Kind = "read"
 	Write   Kind = "write"
@@ -66,7 +68,8 @@ type Disk struct {
 
 type change struct {
 	name string
-	node *node // nil: removed
+	node *node  // nil: removed
+	from string // the name it had before; empty: none
 }
 
 // node is a file. What is not in dirty is the same in cur and disk, or lost already by a failed sync.
@@ -147,6 +150,7 @@ func (d *Disk) Image(keep int, rnd *rand.Rand) *Disk {
 			delete(names, c.name)
 		} else {
 			names[c.name] = c.node
+			delete(names, c.from)
 		}
 	}
 	for _, name := range slices.Sorted(maps.Keys(names)) { // in order, so that a seed says all
@@ -233,6 +237,9 @@ func (d *Disk) do(kind Kind, name string, f func() error, partial func()) error 
 func (d *Disk) List() (list []vfs.Info, err error) {
 	err = d.do(List, "", func() error {
 		for _, name := range slices.Sorted(maps.Keys(d.names)) {
+			if strings.Contains(name, "/") {
+				continue // put aside
+			}
 			list = append(list, vfs.Info{Name: name, Size: int64(len(d.names[name].cur))})
 		}
 		return nil
@@ -248,7 +255,7 @@ func (d *Disk) Create(name string) (f vfs.File, err error) {
 		}
 		n := &node{}
 		d.names[name] = n
-		d.changes = append(d.changes, change{name, n})
+		d.changes = append(d.changes, change{name: name, node: n})
 		f = &file{d, n, name}
 		return nil
 	}, nil)
@@ -275,9 +282,31 @@ func (d *Disk) Remove(name string) error {
 			return &fs.PathError{Op: "remove", Path: name, Err: fs.ErrNotExist}
 		}
 		delete(d.names, name)
-		d.changes = append(d.changes, change{name, nil})
+		d.changes = append(d.changes, change{name: name})
 		return nil
 	}, nil)
+}
+
+// SetAside moves a file: one change of names, then a sync of the directory.
+func (d *Disk) SetAside(name, folder, as string) error {
+	as = folder + "/" + as
+	err := d.do(Rename, name, func() error {
+		n := d.names[name]
+		switch {
+		case n == nil:
+			return &fs.PathError{Op: "rename", Path: name, Err: fs.ErrNotExist}
+		case d.names[as] != nil:
+			return &fs.PathError{Op: "rename", Path: as, Err: fs.ErrExist}
+		}
+		delete(d.names, name)
+		d.names[as] = n
+		d.changes = append(d.changes, change{as, n, name})
+		return nil
+	}, nil)
+	if err != nil {
+		return err
+	}
+	return d.SyncDir()
 }
 
 // SyncDir makes names durable. When it fails, nothing is known about them: they stay as they were, not durable.

@@ -3,6 +3,7 @@
 package vfs
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -148,6 +149,25 @@ func (d *Dir) SyncDir() error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
+}
+
+// SetAside moves a file into a folder below the directory.
+func (d *Dir) SetAside(name, folder, as string) error {
+	if err := d.root.Mkdir(folder, 0o700); err != nil && !errors.Is(err, fs.ErrExist) {
+		return err
+	}
+	to, err := d.root.OpenRoot(folder)
+	if err != nil {
+		return err
+	}
+	defer to.Close()
+	if _, err := to.Lstat(as); !errors.Is(err, fs.ErrNotExist) {
+		return cmp.Or(err, error(&fs.PathError{Op: "rename", Path: folder + "/" + as, Err: fs.ErrExist}))
+	}
+	if err := d.root.Rename(name, folder+"/"+as); err != nil {
+		return err
+	}
+	return errors.Join((&Dir{root: to}).SyncDir(), d.SyncDir())
 }
 
 // Lock takes an advisory lock on the file "lock" and writes this process's id and the present time into it.

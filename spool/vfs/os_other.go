@@ -23,3 +23,6 @@ func (d *Dir) Path() string { return "" }
 
 // Lock always fails here.
 func (d *Dir) Lock() (io.Closer, error) { return nil, errors.ErrUnsupported }
+
+// SetAside always fails here.
+func (d *Dir) SetAside(name, folder, as string) error { return errors.ErrUnsupported }

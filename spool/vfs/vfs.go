@@ -52,6 +52,14 @@ type Locker interface {
 	Lock() (io.Closer, error)
 }
 
+// A Shelf can put files aside, into a folder of its own below the directory.
+type Shelf interface {
+	// SetAside moves a file into folder, made if it is missing, under the name as. After it returned nil the move survives
+	// a power failure; after an error, or a power failure before, the file is in one of both places. List does not show
+	// what was put aside. A name that is taken there is fs.ErrExist, and nothing was moved.
+	SetAside(name, folder, as string) error
+}
+
 // A HeldError says who has the directory.
 type HeldError struct {
 	Holder string // what the lock file says: process id and start time; empty if it could not be read
