@@ -19,6 +19,11 @@ type Options struct {
 	Cache    string    // where downloads are kept; default CacheDir
 	Log      io.Writer // progress of long steps, one line each; default none
 	Detached bool      // the broker outlives this process; someone else must end it
+
+	// Via, if set, is called by Kafka with HOST:PORT of one more listener, and returns the HOST:PORT that the broker
+	// tells the clients of that listener: a fault proxy, which they would otherwise go round. The address to begin
+	// with is then in the variable with the suffix _VIA.
+	Via func(addr string) (string, error)
 }
 
 // Broker is a real broker that runs as a process of its own. Its methods may be called from several

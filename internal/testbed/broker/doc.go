@@ -46,6 +46,7 @@ const (
 	EnvKafkaSASL      = "POSTHOUSE_TEST_KAFKA_SASL"      // 127.0.0.1:port, SASL PLAIN, SCRAM-SHA-256, SCRAM-SHA-512
 	EnvKafkaTLS       = "POSTHOUSE_TEST_KAFKA_TLS"       // 127.0.0.1:port, TLS, client certificate required
 	EnvKafkaOAuth     = "POSTHOUSE_TEST_KAFKA_OAUTH"     // 127.0.0.1:port, SASL OAUTHBEARER, takes unsigned tokens
+	EnvKafkaVia       = "POSTHOUSE_TEST_KAFKA_VIA"       // as EnvKafka, by way of Options.Via
 	EnvRabbitMQ4      = "POSTHOUSE_TEST_RABBITMQ4"       // amqp://user:password@127.0.0.1:port
 	EnvRabbitMQ4Admin = "POSTHOUSE_TEST_RABBITMQ4_ADMIN" // http://user:password@127.0.0.1:port, for NewRabbitAdmin
 	EnvRabbitMQ3      = "POSTHOUSE_TEST_RABBITMQ3"       // as EnvRabbitMQ4

@@ -19,9 +19,9 @@ const kafkaProperties = `process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@%[2]s
 controller.listener.names=CONTROLLER
-listeners=PLAINTEXT://%[1]s,CONTROLLER://%[2]s,SASL://%[3]s,TLS://%[4]s,OAUTH://%[8]s
-advertised.listeners=PLAINTEXT://%[1]s,SASL://%[3]s,TLS://%[4]s,OAUTH://%[8]s
-listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,OAUTH:SASL_PLAINTEXT
+listeners=PLAINTEXT://%[1]s,CONTROLLER://%[2]s,SASL://%[3]s,TLS://%[4]s,OAUTH://%[8]s,VIA://%[9]s
+advertised.listeners=PLAINTEXT://%[1]s,SASL://%[3]s,TLS://%[4]s,OAUTH://%[8]s,VIA://%[10]s
+listener.security.protocol.map=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT,SASL:SASL_PLAINTEXT,TLS:SSL,OAUTH:SASL_PLAINTEXT,VIA:PLAINTEXT
 inter.broker.listener.name=PLAINTEXT
 log.dirs=%[5]s/data
 auto.create.topics.enable=false
@@ -70,11 +70,17 @@ func StartKafka(ctx context.Context, dir string, o Options) (*Broker, error) {
 	if err := needTools(ctx, o.Log, "java"); err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(5)
+	ports, err := freePorts(6)
 	if err != nil {
 		return nil, err
 	}
-	if err := configureKafka(dir, o, ports); err != nil {
+	via := addr(ports[5])
+	if o.Via != nil {
+		if via, err = o.Via(via); err != nil {
+			return nil, err
+		}
+	}
+	if err := configureKafka(dir, o, ports, via); err != nil {
 		return nil, err
 	}
 	if err := formatKafka(ctx, dir, libs); err != nil {
@@ -83,7 +89,7 @@ func StartKafka(ctx context.Context, dir string, o Options) (*Broker, error) {
 	variable := "POSTHOUSE_TEST_" + strings.ToUpper(o.Name)
 	b := &Broker{name: o.Name, version: KafkaVersion, ready: kafkaReady(addr(ports[0])),
 		env: map[string]string{variable: addr(ports[0]), variable + "_SASL": addr(ports[2]), variable + "_TLS": addr(ports[3]),
-			variable + "_OAUTH": addr(ports[4])},
+			variable + "_OAUTH": addr(ports[4]), variable + "_VIA": via},
 		launch: javaCommand(dir, libs, "512m", "kafka.Kafka", filepath.Join(dir, "server.properties"))}
 	b.launch.detached = o.Detached
 	return b, b.start(ctx)
@@ -97,11 +103,11 @@ func kafkaLibraries(ctx context.Context, o Options) (string, error) {
 		artifact{log4j, "log4j-core", log4jVersion})
 }
 
-func configureKafka(dir string, o Options, ports []int) error {
+func configureKafka(dir string, o Options, ports []int, via string) error {
 	err := writeFiles(dir, map[string]string{
 		"log4j2.properties": log4jProperties,
 		"server.properties": fmt.Sprintf(kafkaProperties, addr(ports[0]), addr(ports[1]), addr(ports[2]),
-			addr(ports[3]), dir, User, Password, addr(ports[4])),
+			addr(ports[3]), dir, User, Password, addr(ports[4]), addr(ports[5]), via),
 	})
 	if err != nil {
 		return err

@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"fmt"
+	"net"
 	"os"
 	"testing"
 
@@ -9,6 +11,8 @@ import (
 	"github.com/twmb/franz-go/pkg/sasl"
 	"github.com/twmb/franz-go/pkg/sasl/plain"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
+
+	"github.com/posthouse/posthouse/adapters/adaptertest"
 )
 
 func kafkaClient(t *testing.T, opts ...kgo.Opt) *kgo.Client {
@@ -46,6 +50,28 @@ func TestKafkaKeepsRecordsOverKill(t *testing.T) {
 	records := kafkaClient(t, seed, kgo.ConsumeTopics("kept")).PollFetches(deadline(t)).Records()
 	if len(records) != 1 || string(records[0].Value) != "over the crash" {
 		t.Errorf("got %v, want the record of before", records)
+	}
+}
+
+// TestKafkaVia: a client that begins at the address of Via is sent nowhere else, and loses the broker with it.
+func TestKafkaVia(t *testing.T) {
+	proxy := adaptertest.NewProxy(t)
+	b := PrivateVia(t, Kafka, proxy.Relay)
+	c := kafkaClient(t, kgo.SeedBrokers(b.Env()[EnvKafkaVia]), kgo.RequestRetries(0))
+	brokers, err := kadm.NewClient(c).ListBrokers(deadline(t))
+	if err != nil || len(brokers) != 1 {
+		t.Fatalf("%v, %v", brokers, err)
+	}
+	if got := net.JoinHostPort(brokers[0].Host, fmt.Sprint(brokers[0].Port)); got != b.Env()[EnvKafkaVia] {
+		t.Errorf("the broker says it is at %s, want %s", got, b.Env()[EnvKafkaVia])
+	}
+	proxy.Refuse()
+	proxy.Cut()
+	if err := c.Ping(deadline(t)); err == nil {
+		t.Error("reached the broker round the proxy")
+	}
+	if err := kafkaClient(t, kgo.SeedBrokers(b.Env()[EnvKafka])).Ping(deadline(t)); err != nil {
+		t.Errorf("the other listeners: %v", err)
 	}
 }
 

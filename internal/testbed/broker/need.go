@@ -35,10 +35,16 @@ func whyMissing(name, variable string) string {
 // downloads nothing: where no shared broker of the name is, there is no private one.
 func Private(tb testing.TB, name string) *Broker {
 	tb.Helper()
+	return PrivateVia(tb, name, nil)
+}
+
+// PrivateVia is Private with Options.Via.
+func PrivateVia(tb testing.TB, name string, via func(addr string) (string, error)) *Broker {
+	tb.Helper()
 	Need(tb, name)
 	ctx, cancel := context.WithTimeout(tb.Context(), startTimeout)
 	defer cancel()
-	b, err := Start(ctx, name, tb.TempDir(), Options{Log: tb.Output()})
+	b, err := Start(ctx, name, tb.TempDir(), Options{Log: tb.Output(), Via: via})
 	if err != nil {
 		giveUp(tb, name, err.Error())
 	}
