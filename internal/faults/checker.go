@@ -1,0 +1,188 @@
+package faults
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Names of findings: one for each promise.
+const (
+	lost      = "lost"      // sent and taken, and nowhere
+	duplicate = "duplicate" // twice where that is not allowed, not flagged, or too often
+	reorder   = "reorder"   // a first arrival behind a later message of its lane
+	corrupt   = "corrupt"   // body or headers differ from what was sent
+	foreign   = "foreign"   // never sent
+	misrouted = "misrouted" // at the target of another lane
+	leftover  = "leftover"  // something that should be gone is still there
+	miscount  = "miscount"  // status or metrics differ from what was counted
+	void      = "void"      // the run did not do its work
+	stuck     = "stuck"     // a fresh message does not get through
+)
+
+// A finding is a promise that was not kept.
+type finding struct{ name, detail string }
+
+func (f finding) String() string { return f.name + ": " + f.detail }
+
+// check returns what is wrong with a history, by name; nothing if all promises were kept and the run did its work.
+func check(h *history) []finding {
+	c := checker{h: h, seen: make([][]arrival, len(h.sends))}
+	for _, a := range h.arrivals {
+		c.arrived(a)
+	}
+	c.losses()
+	c.repeats()
+	for _, f := range h.figures {
+		if f.wrong() {
+			c.add(f.finding, "%s is %d, want %s", f.name, f.got, f.bounds())
+		}
+	}
+	slices.SortStableFunc(c.found, func(a, b finding) int { return cmp.Compare(a.name, b.name) })
+	return c.found
+}
+
+func (f figure) bounds() string {
+	switch {
+	case f.min == f.max:
+		return fmt.Sprint(f.min)
+	case f.max == int(^uint(0)>>1):
+		return fmt.Sprintf("at least %d", f.min)
+	}
+	return fmt.Sprintf("%d to %d", f.min, f.max)
+}
+
+// A checker reads one history.
+type checker struct {
+	h       *history
+	seen    [][]arrival // by number, in order of arrival
+	highest int         // of first arrivals, plus one
+	found   []finding
+	repeat  int // copies with an id that came before
+	renewed int // copies with a new id
+}
+
+// most is how many findings of a name are listed one by one.
+const most = 5
+
+func (c *checker) add(name, format string, args ...any) {
+	n := 0
+	for _, f := range c.found {
+		if f.name == name {
+			n++
+		}
+	}
+	if n < most {
+		c.found = append(c.found, finding{name, c.h.lane + ": " + fmt.Sprintf(format, args...)})
+	}
+}
+
+// arrived looks at one message at the target.
+func (c *checker) arrived(a arrival) {
+	switch {
+	case a.wrong != "":
+		c.add(a.wrong, "%s", a.detail)
+		return
+	case a.number < 0 || a.number >= len(c.h.sends):
+		c.add(foreign, "message %d was never sent: %d were", a.number, len(c.h.sends))
+		return
+	case c.h.sends[a.number] == failed:
+		c.add(foreign, "message %d came, and its send was refused", a.number)
+		return
+	}
+	before := c.seen[a.number]
+	c.seen[a.number] = append(before, a)
+	if len(before) == 0 {
+		c.first(a)
+		return
+	}
+	c.again(a, before)
+}
+
+func (c *checker) first(a arrival) {
+	if a.number < c.highest {
+		c.add(reorder, "message %d came first behind message %d", a.number, c.highest-1)
+	}
+	c.highest = max(c.highest, a.number+1)
+}
+
+// again looks at a message that came before. The same id says that it was sent twice by one taking over from its
+// source; another one that the source gave it out twice.
+func (c *checker) again(a arrival, before []arrival) {
+	if !slices.ContainsFunc(before, func(b arrival) bool { return b.id == a.id }) {
+		c.renewed++
+		return
+	}
+	c.repeat++
+	switch {
+	case c.h.absorbs:
+		c.add(duplicate, "message %d came twice with the id %s: the target drops a repeated id, so this is another message to it",
+			a.number, a.id)
+	case !a.flagged:
+		c.add(duplicate, "message %d came again with the id %s and without the flag", a.number, a.id)
+	}
+}
+
+// losses looks for what was taken and is nowhere.
+func (c *checker) losses() {
+	var gone []int
+	for n, s := range c.h.sends {
+		if s == taken && len(c.seen[n]) == 0 {
+			gone = append(gone, n)
+		}
+	}
+	if len(gone) > 0 {
+		c.add(lost, "%d of %d messages: %s", len(gone), len(c.h.sends), ranges(gone))
+	}
+}
+
+// repeats looks at how much came twice (delivery.md, section 1): at most a window for each lost link and each kill.
+func (c *checker) repeats() {
+	if limit := c.h.window * (c.h.breaks + c.h.kills); c.repeat > limit {
+		c.add(duplicate, "%d came again with the same id, at most %d may: a window of %d for each of %d lost links and %d kills",
+			c.repeat, limit, c.h.window, c.h.breaks, c.h.kills)
+	}
+	limit := 0
+	if c.h.regives {
+		limit = c.h.window * c.h.kills
+	}
+	if c.renewed > limit {
+		c.add(duplicate, "%d came again under a new id, at most %d may", c.renewed, limit)
+	}
+}
+
+// ranges writes ascending numbers in short: 1-3 7.
+func ranges(ns []int) string {
+	var parts []string
+	for i := 0; i < len(ns); {
+		j := i
+		for j+1 < len(ns) && ns[j+1] == ns[j]+1 {
+			j++
+		}
+		if i == j {
+			parts = append(parts, fmt.Sprint(ns[i]))
+		} else {
+			parts = append(parts, fmt.Sprintf("%d-%d", ns[i], ns[j]))
+		}
+		i = j + 1
+	}
+	if len(parts) > 20 {
+		parts = append(parts[:20], "...")
+	}
+	return strings.Join(parts, " ")
+}
+
+// distinct counts the ids among the arrivals, and those of them that came flagged at least once.
+func distinct(as []arrival) (ids, flagged int) {
+	all := map[string]bool{}
+	for _, a := range as {
+		all[a.id] = all[a.id] || a.flagged
+	}
+	for _, f := range all {
+		if f {
+			flagged++
+		}
+	}
+	return len(all), flagged
+}
