@@ -61,22 +61,36 @@ func (s *Spool) Lane(name string) (*Lane, error) {
 	if l := s.lanes[name]; l != nil {
 		return l, nil
 	}
-	size := laneSize(name)
-	switch {
-	case name == "" || len(name) > maxName:
-		return nil, fmt.Errorf("open lane %.40q: its name has %d bytes, from 1 to %d are allowed", name, len(name), maxName)
-	case s.stateSize+size > s.opts.SegmentSize/4 || s.nextLane == math.MaxUint32:
-		return nil, fmt.Errorf("open lane %q: %w", name, ErrTooManyLanes)
+	if s.reserved[name] {
+		return nil, fmt.Errorf("open lane %q: %w: it is just getting this name", name, ErrLaneExists)
 	}
-	s.stateSize += size
+	if err := s.nameFits(name, 0); err != nil {
+		return nil, fmt.Errorf("open lane %.40q: %w", name, err)
+	}
+	s.stateSize += laneSize(name)
 	l := &Lane{s: s, num: s.nextLane, name: name, next: 1, tail: 1}
 	s.nextLane++
 	s.lanes[name] = l
 	return l, nil
 }
 
+// nameFits reports why a lane cannot get a name, when less bytes of the state are given up for it. Called with mu held.
+func (s *Spool) nameFits(name string, less int64) error {
+	switch {
+	case name == "" || len(name) > maxName:
+		return fmt.Errorf("a name of %d bytes: from 1 to %d are allowed", len(name), maxName)
+	case s.stateSize-less+laneSize(name) > s.opts.SegmentSize/4 || s.nextLane == math.MaxUint32:
+		return ErrTooManyLanes
+	}
+	return nil
+}
+
 // Name returns the lane's name.
-func (l *Lane) Name() string { return l.name }
+func (l *Lane) Name() string {
+	l.s.mu.Lock()
+	defer l.s.mu.Unlock()
+	return l.name
+}
 
 // SetQuota bounds the bytes of the lane on disk and waiting; 0 is no bound. Appends beyond it get ErrLaneFull.
 func (l *Lane) SetQuota(bytes int64) {
@@ -101,7 +115,7 @@ func (l *Lane) Append(ctx context.Context, recs ...Record) (first uint64, err er
 	case a := <-c:
 		return a.first, a.err
 	case <-ctx.Done():
-		return 0, fmt.Errorf("append to lane %q: %w: %w", l.name, ErrUnknown, ctx.Err())
+		return 0, fmt.Errorf("append to lane %q: %w: %w", l.Name(), ErrUnknown, ctx.Err())
 	}
 }
 
@@ -113,18 +127,18 @@ func (l *Lane) AppendAsync(ctx context.Context, recs []Record, done func(first u
 	o := &op{lane: l, recs: recs, done: done}
 	for _, r := range recs {
 		if len(r.ID) > math.MaxUint16 {
-			return fmt.Errorf("append to lane %q: %w: id of %d bytes", l.name, ErrTooLarge, len(r.ID))
+			return fmt.Errorf("append to lane %q: %w: id of %d bytes", l.Name(), ErrTooLarge, len(r.ID))
 		}
 		o.size += r.size()
 	}
 	if limit := l.s.opts.SegmentSize / 4; o.size > limit {
-		return fmt.Errorf("append to lane %q: %w: %d bytes, at most %d", l.name, ErrTooLarge, o.size, limit)
+		return fmt.Errorf("append to lane %q: %w: %d bytes, at most %d", l.Name(), ErrTooLarge, o.size, limit)
 	}
 	if len(recs) == 0 {
 		return fmt.Errorf("append to lane %q: no record", l.name)
 	}
 	if err := l.s.enqueue(ctx, o); err != nil {
-		return fmt.Errorf("append to lane %q: %w", l.name, err)
+		return fmt.Errorf("append to lane %q: %w", l.Name(), err)
 	}
 	return nil
 }

@@ -58,14 +58,14 @@ func (r *Reader) TryNext() (Item, <-chan struct{}, error) {
 	if g == nil {
 		r.seg, r.entries, r.win = nil, nil, window{} // an idle reader holds nothing
 		if err != nil {
-			err = fmt.Errorf("read lane %q: %w", r.lane.name, err)
+			err = fmt.Errorf("read lane %q: %w", r.lane.Name(), err)
 		}
 		return Item{}, wait, err
 	}
 	defer r.leave(g)
 	item, err := r.read(g, end)
 	if err != nil {
-		return Item{}, nil, fmt.Errorf("read lane %q: %w", r.lane.name, err)
+		return Item{}, nil, fmt.Errorf("read lane %q: %w", r.lane.Name(), err)
 	}
 	return item, nil, nil
 }
@@ -149,7 +149,7 @@ func (r *Reader) corrupt(g *segment, e entry) error {
 	g.hurt = true
 	s.mu.Unlock()
 	r.win.buf = r.win.buf[:0] // another try must see the disk
-	d := Damage{File: g.slot.name(), Segment: g.num, Offset: int64(e.at), Length: int64(e.size), Lane: r.lane.name, Seq: r.pos,
+	d := Damage{File: g.slot.name(), Segment: g.num, Offset: int64(e.at), Length: int64(e.size), Lane: r.lane.Name(), Seq: r.pos,
 		What: "bytes have changed since they were written"}
 	r.pos++
 	return &CorruptError{d}

@@ -15,6 +15,7 @@ type RecoveryReport struct {
 	Epoch    uint32
 	Segments int       // that count
 	Records  uint64    // live ones
+	Clean    bool      // the journal was closed, or is new: no done mark is lost
 	Scanned  int64     // bytes
 	Torn     int64     // bytes of a write that was never confirmed, cut from the end of the last segment
 	Damage   []Damage  // bytes that were on disk and have changed
@@ -56,6 +57,7 @@ type recovery struct {
 	last     segEnd
 	ends     map[uint64]int64 // where segments end, as later ones say
 	hurt     []hurtRecord
+	loose    []*segment // whose last batch may not have been synced
 	epoch    uint32
 	owner    uint64
 	nextSlot uint32
@@ -97,6 +99,7 @@ func recoverFrom(ctx context.Context, fsys vfs.FS, progress func(done, total int
 			return r, err
 		}
 	}
+	r.report.Clean = r.report.Clean || len(count) == 0
 	r.settle()
 	return r, nil
 }
@@ -256,9 +259,11 @@ func (r *recovery) scan(f *found, newest bool) error {
 			end = last
 		}
 	}
+	r.report.Clean = false
 	visit := func(place int64, h head, payload []byte) error { return r.visit(g, place, h, payload) }
 	err := sc.walk(start, end, visit, func(gap hole) { r.damaged(g, gap) })
 	if err == nil && !known {
+		r.loose = append(r.loose, g)
 		end, err = sc.tail(end, visit)
 		r.report.Torn += max(last-end, 0)
 	}
@@ -296,6 +301,9 @@ func (r *recovery) lane(num uint32) *Lane {
 // visit takes in one good record. All of it is true whenever it was written, so the order does not matter but for records.
 func (r *recovery) visit(g *segment, place int64, h head, payload []byte) error {
 	ok := true
+	if h.kind != kindPad {
+		r.report.Clean = h.kind == kindClosed
+	}
 	switch h.kind {
 	case kindData:
 		ok = h.seq > 0 && r.lane(h.lane).found(g, h.seq, h.size())

@@ -23,6 +23,9 @@ func (s *Spool) roll(records bool) error {
 			return err
 		}
 	}
+	if err := s.syncHeld(); err != nil {
+		return err
+	}
 	s.retire()
 	s.mu.Lock()
 	f := s.free[len(s.free)-1]
@@ -68,6 +71,7 @@ func (s *Spool) beginSegment(f *slot) (*segment, error) {
 	if err == nil {
 		g.end += int64(len(buf))
 	}
+	g.synced = g.end
 	s.lastSeg = segEnd{g.num, g.end}
 	s.mu.Unlock()
 	if err != nil {
@@ -84,11 +88,12 @@ func (s *Spool) storeHead(g *segment, h segHeader, checkpoint []byte) error {
 	if start+int64(len(checkpoint)) > s.opts.SegmentSize {
 		return fmt.Errorf("state of the lanes has %d bytes and does not fit into a segment", len(checkpoint))
 	}
-	if err := s.store(g, h.blocks()); err != nil {
+	if _, err := s.store(g, h.blocks(), true); err != nil {
 		return err
 	}
 	g.end = start // not in use yet: nobody else looks at it
-	return s.store(g, checkpoint)
+	_, err := s.store(g, checkpoint, true)
+	return err
 }
 
 // checkpoint encodes the state: what a recovery needs to know of all segments before g. Called with mu held.
@@ -183,7 +188,7 @@ func (s *Spool) createSlot() error {
 	if s.fillErr != nil && time.Since(s.fillAt) < s.opts.Retry {
 		return s.fillErr
 	}
-	if limit := s.opts.MaxBytes; limit > 0 && (s.slots+1)*s.opts.SegmentSize > limit {
+	if limit := s.opts.MaxBytes; limit > 0 && s.bytes+s.opts.SegmentSize > limit {
 		return errQuota
 	}
 	f := &slot{id: s.nextSlot}
@@ -195,7 +200,7 @@ func (s *Spool) createSlot() error {
 	}
 	f.file = file
 	s.filling = f
-	s.slots++
+	s.bytes += s.opts.SegmentSize
 	return nil
 }
 
@@ -204,7 +209,7 @@ func (s *Spool) createSlot() error {
 func (s *Spool) dropFilling(cause error) error {
 	f := s.filling
 	s.filling = nil
-	s.slots--
+	s.bytes -= s.opts.SegmentSize
 	s.fillErr, s.fillAt = errors.Join(cause, f.file.Close(), s.fs.Remove(f.name()), s.syncDir()), time.Now()
 	return s.fillErr
 }
@@ -221,7 +226,7 @@ func (s *Spool) dropForeign() {
 }
 
 func (s *Spool) removeSlot(f *slot) {
-	s.slots--
+	s.bytes -= f.size
 	s.closeErr = errors.Join(s.closeErr, f.file.Close(), s.fs.Remove(f.name()))
 }
 

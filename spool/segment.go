@@ -131,15 +131,16 @@ func slotID(name string) (uint32, bool) {
 
 // A segment is one life of a slot. Its fields are guarded by Spool.mu, but for those that never change.
 type segment struct {
-	slot  *slot
-	num   uint64
-	codec codec
-	end   int64  // up to here it is on disk
-	live  uint64 // records whose done mark is not on disk
-	refs  int    // readers inside
-	once  bool   // the slot must not be used again: a write failed, or it has another size
-	hurt  bool   // damaged: kept as evidence
-	index *index // nil when it is not in memory
+	slot   *slot
+	num    uint64
+	codec  codec
+	end    int64  // up to here it counts
+	synced int64  // up to here it is on disk; less than end only under NoSync. Only the writer uses it
+	live   uint64 // records whose done mark is not on disk
+	refs   int    // readers inside
+	once   bool   // the slot must not be used again: a write failed, or it has another size
+	hurt   bool   // damaged: kept as evidence
+	index  *index // nil when it is not in memory
 }
 
 // An entry says where a record lies.

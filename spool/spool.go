@@ -37,6 +37,18 @@ type Options struct {
 	Owner       string
 	AcceptEpoch bool
 
+	// SyncEvery is how long a batch waits for more records, so that they share one sync; answers come after the sync
+	// as ever. 0 means no wait. Sync, Close, a full queue and many done marks end the wait.
+	SyncEvery time.Duration
+	// NoSync lets appends be answered when they are written, before any sync. They survive the death of the process; a
+	// power failure loses what was appended since the last sync, of which there is one at the end of each segment, at
+	// Sync, Rename and Close, and for done marks that are to make room. What survives is the first part, without gaps.
+	NoSync bool
+
+	// Observe is called for each batch that is written, with the time its sync took (0 without one), its records and
+	// its bytes with all headers. It runs in the writer's goroutine: it must not block nor call the journal.
+	Observe func(sync time.Duration, records, bytes int)
+
 	// Retry is how long the journal waits on a full disk before it tries again to make a segment. 0 means 1 s,
 	// less than 0 means no wait.
 	Retry time.Duration
@@ -54,6 +66,8 @@ var (
 	ErrTooLarge = errors.New("record is too large for the journal")
 	// ErrTooManyLanes: the state of all lanes no longer fits into the head of a segment.
 	ErrTooManyLanes = errors.New("too many lanes for the size of a segment")
+	// ErrTooSmall: MaxBytes is too little for the reserve and two segments.
+	ErrTooSmall = errors.New("journal is too small")
 	// ErrClosed: the journal was closed.
 	ErrClosed = errors.New("journal is closed")
 	// ErrUnknown: a write or sync failed. Whether the records of the append are on disk is unknown until the next Open.
@@ -85,6 +99,7 @@ type Spool struct {
 
 	mu        sync.Mutex
 	lanes     map[string]*Lane
+	reserved  map[string]bool // names that lanes are about to get
 	nextLane  uint32
 	stateSize int64 // bytes of all LANE records without ranges
 	queue     []*op
@@ -102,12 +117,15 @@ type Spool struct {
 	cached    []*segment // with an index in memory, the least used first; not the active one
 	state     State
 	cause     error
+	appends   uint64 // records since Open
+	syncs     uint64 // since Open
 
 	// Only the writer uses these.
 	lastSeg  segEnd // the segment begun last, and its end
 	nextSlot uint32
-	slots    int64 // files made, in use or free
-	filling  *slot // being filled with zeros; its size says how far
+	bytes    int64       // of all files made, in use or free, the one being filled at its full size
+	held     []laneMarks // written but not synced
+	filling  *slot       // being filled with zeros; its size says how far
 	zeros    []byte
 	buf      []byte
 	fillErr  error
@@ -138,11 +156,12 @@ func (o Options) withDefaults() (Options, error) {
 	if o.Retry == 0 {
 		o.Retry = time.Second
 	}
-	if o.Reserve < 2 || o.Pool < 0 || o.MaxQueue < 0 || o.MaxBytes < 0 {
-		return o, errors.New("reserve is at least 2 segments; pool, queue and size are not negative")
+	if o.Reserve < 2 || o.Pool < 0 || o.MaxQueue < 0 || o.MaxBytes < 0 || o.SyncEvery < 0 {
+		return o, errors.New("reserve is at least 2 segments; pool, queue, size and time between syncs are not negative")
 	}
 	if least := int64(o.Reserve+2) * o.SegmentSize; o.MaxBytes != 0 && o.MaxBytes < least {
-		return o, fmt.Errorf("size of %d bytes is too small: %d segments of %d bytes need %d", o.MaxBytes, o.Reserve+2, o.SegmentSize, least)
+		return o, fmt.Errorf("%w: %d bytes in all are less than %d segments of %d bytes, of which %d are the reserve: give at least %d, or smaller segments",
+			ErrTooSmall, o.MaxBytes, o.Reserve+2, o.SegmentSize, o.Reserve, least)
 	}
 	if (o.Dir == "") == (o.FS == nil) {
 		return o, errors.New("give either a directory or a file system")
@@ -160,7 +179,7 @@ func Open(ctx context.Context, o Options) (*Spool, *RecoveryReport, error) {
 		return nil, nil, fmt.Errorf("open journal: %w", err)
 	}
 	s := &Spool{
-		opts: o, fs: o.FS, owner: ownerHash(o.Owner), lanes: make(map[string]*Lane),
+		opts: o, fs: o.FS, owner: ownerHash(o.Owner), lanes: make(map[string]*Lane), reserved: make(map[string]bool),
 		kick: make(chan struct{}, 1), closed: make(chan struct{}), ended: make(chan struct{}),
 		zeros: make([]byte, min(1<<20, o.SegmentSize)),
 	}
@@ -185,6 +204,9 @@ func (s *Spool) open(ctx context.Context) (*RecoveryReport, error) {
 		return nil, err
 	}
 	r.report.Epoch = s.epoch
+	if err := s.syncTails(r); err != nil {
+		return nil, err
+	}
 	return &r.report, s.begin()
 }
 
@@ -219,7 +241,10 @@ func ownerHash(name string) uint64 {
 // adopt takes over what recovery found.
 func (s *Spool) adopt(r *recovery) {
 	s.segs, s.free, s.lastSeg = r.segs, r.free, r.last
-	s.nextSlot, s.slots = r.nextSlot, int64(len(r.segs)+len(r.free))
+	s.nextSlot = r.nextSlot
+	for _, f := range r.all {
+		s.bytes += f.slot.size
+	}
 	s.epoch, s.nextLane = max(r.epoch, 1), 1
 	for num, l := range r.lanes {
 		l.s, l.tail = s, l.next
@@ -244,6 +269,17 @@ func (s *Spool) checkOwner(r *recovery) error {
 			"open it with a new epoch to accept that", ErrOwner)
 	}
 	s.epoch++
+	return nil
+}
+
+// syncTails makes sure of the batches that the process before may have written and not synced. They count from here on: the
+// next segment will promise them.
+func (s *Spool) syncTails(r *recovery) error {
+	for _, g := range r.loose {
+		if err := s.sync(g.slot); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

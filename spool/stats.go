@@ -36,13 +36,17 @@ type Stats struct {
 	Free     int   // segments in the pool, the reserve included
 	Damaged  int   // segments kept as evidence
 	Bytes    int64 // size of all segment files
+
+	Appends uint64 // records appended since Open
+	Syncs   uint64 // syncs of batches and segments since Open
 }
 
 // Stats returns what the journal holds now.
 func (s *Spool) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	t := Stats{State: s.state, Cause: s.cause, Epoch: s.epoch, Segments: len(s.segs), Free: len(s.free)}
+	t := Stats{State: s.state, Cause: s.cause, Epoch: s.epoch, Segments: len(s.segs), Free: len(s.free),
+		Appends: s.appends, Syncs: s.syncs}
 	for _, g := range s.segs {
 		t.Bytes += g.slot.size
 		if g.hurt {

@@ -1,117 +1,17 @@
 package spool
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"runtime"
 	"time"
 )
 
-// An op waits for the writer: records of one lane, or nothing but an answer when all before it is on disk.
-type op struct {
-	lane  *Lane
-	recs  []Record
-	size  int64
-	first uint64
-	done  func(first uint64, err error)
-}
-
-// laneMarks are done marks on their way to the disk.
-type laneMarks struct {
-	lane  *Lane
-	spans spans
-}
-
-// A batch is one write and one sync.
-type batch struct {
-	ops     []*op
-	size    int64 // of the records
-	marks   []laneMarks
-	entries []laneEntry
-}
-
-type laneEntry struct {
-	lane *Lane
-	entry
-}
-
-func (s *Spool) wakeWriter() {
-	select {
-	case s.kick <- struct{}{}:
-	default:
-	}
-}
-
-// enqueue gives o to the writer. The queue may be exceeded by one op, so that each fits.
-func (s *Spool) enqueue(ctx context.Context, o *op) error {
-	for {
-		s.mu.Lock()
-		if err := s.refusal(o); err != nil {
-			s.mu.Unlock()
-			return err
-		}
-		if s.queued < s.opts.MaxQueue {
-			s.queue = append(s.queue, o)
-			s.queued += o.size
-			if o.lane != nil {
-				o.lane.queued += o.size
-			}
-			s.mu.Unlock()
-			s.wakeWriter()
-			return nil
-		}
-		if s.room == nil {
-			s.room = make(chan struct{})
-		}
-		room := s.room
-		s.mu.Unlock()
-		select {
-		case <-room:
-		case <-s.closed:
-		case <-ctx.Done():
-			return ctx.Err()
-		}
-	}
-}
-
-// refusal says why o cannot be taken. Called with mu held.
-func (s *Spool) refusal(o *op) error {
-	switch {
-	case s.closing:
-		return ErrClosed
-	case s.failed != nil:
-		return s.failed
-	case o.lane != nil && o.lane.quota > 0 && o.lane.bytes+o.lane.queued+o.size > o.lane.quota:
-		return fmt.Errorf("%w: %d of %d bytes used", ErrLaneFull, o.lane.bytes+o.lane.queued, o.lane.quota)
-	}
-	return nil
-}
-
-// Sync returns nil when every append and every done mark given before is on disk, and what they freed is in the pool.
-func (s *Spool) Sync(ctx context.Context) error {
-	c := make(chan error, 1)
-	s.mu.Lock()
-	s.flush = true
-	s.mu.Unlock()
-	err := s.enqueue(ctx, &op{done: func(_ uint64, err error) { c <- err }})
-	if err == nil {
-		select {
-		case err = <-c:
-		case <-ctx.Done():
-			err = ctx.Err()
-		}
-	}
-	if err != nil {
-		return fmt.Errorf("sync journal: %w", err)
-	}
-	return nil
-}
-
 // write is the writer's goroutine.
 func (s *Spool) write() {
 	defer close(s.ended)
 	for {
+		s.linger()
 		b, closing := s.take()
 		if b != nil {
 			s.commit(b)
@@ -131,47 +31,6 @@ func (s *Spool) gather(b *batch) {
 	if b.size > 0 && b.size < 128<<10 {
 		runtime.Gosched()
 	}
-}
-
-// take returns what waits, at most one batch, or nil. Marks go with records, or alone when somebody asked.
-func (s *Spool) take() (b *batch, closing bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing && len(s.queue) == 0 && !s.drained {
-		s.drained, s.flush = true, s.marks > 0
-	}
-	if len(s.queue) == 0 && !s.flush {
-		return nil, s.closing
-	}
-	limit := min(batchMax, s.opts.SegmentSize/4)
-	b = &batch{}
-	n := 0
-	for ; n < len(s.queue) && (n == 0 || b.size+s.queue[n].size <= limit); n++ {
-		b.size += s.queue[n].size
-	}
-	b.ops = append(b.ops, s.queue[:n]...)
-	clear(s.queue[:n])
-	if s.queue = s.queue[n:]; len(s.queue) == 0 {
-		s.queue = nil
-	}
-	s.queued -= b.size
-	if s.room != nil && s.queued < s.opts.MaxQueue {
-		close(s.room)
-		s.room = nil
-	}
-	b.marks = s.takeMarks()
-	return b, s.closing
-}
-
-// takeMarks hands over the done marks that wait. Called with mu held.
-func (s *Spool) takeMarks() []laneMarks {
-	marks := make([]laneMarks, 0, len(s.dirty))
-	for _, l := range s.dirty {
-		marks = append(marks, laneMarks{l, l.pending})
-		l.pending = nil
-	}
-	s.dirty, s.marks, s.flush = nil, 0, false
-	return marks
 }
 
 // commit brings b to the disk and answers everybody in it.
@@ -217,10 +76,14 @@ func (s *Spool) put(b *batch) error {
 		s.settle(b.marks)
 		s.reclaim()
 	}
-	if err := s.store(s.active, buf); err != nil {
+	took, err := s.store(s.active, buf, !s.opts.NoSync || b.barrier())
+	if err != nil {
 		return s.broken(b, err)
 	}
-	s.publish(b, int64(len(buf)))
+	s.publish(b, int64(len(buf)), took > 0)
+	if s.opts.Observe != nil {
+		s.opts.Observe(took, len(b.entries), len(buf))
+	}
 	return nil
 }
 
@@ -330,7 +193,7 @@ const spansPerRecord = 4096
 // encode turns b into bytes for the end of the segment in use and gives its records their sequences.
 func (s *Spool) encode(b *batch) []byte {
 	g, base := s.active, s.active.end
-	synced, buf := uint32(base), s.buf[:0]
+	synced, buf := uint32(g.synced), s.buf[:0]
 	for _, m := range b.marks {
 		for sp := m.spans; len(sp) > 0; {
 			n := min(len(sp), spansPerRecord)
@@ -340,14 +203,15 @@ func (s *Spool) encode(b *batch) []byte {
 	}
 	for _, o := range b.ops {
 		l := o.lane
+		if o.renamed != nil {
+			buf = declare(g, buf, base, o.renamed, o.name)
+		}
 		if l == nil {
 			continue
 		}
 		if l.declared != g.num {
 			l.declared = g.num
-			for range 2 {
-				buf = g.codec.append(buf, base, head{kind: kindLane, lane: l.num, synced: synced, seq: l.tail}, dataPrefix([]byte(l.name)))
-			}
+			buf = declare(g, buf, base, l, l.name)
 		}
 		o.first = l.tail
 		for _, r := range o.recs {
@@ -360,6 +224,15 @@ func (s *Spool) encode(b *batch) []byte {
 	}
 	buf = g.codec.pad(buf, base, synced)
 	s.keepBuffer(buf)
+	return buf
+}
+
+// declare adds a lane's name, twice: a damaged one takes no name away.
+func declare(g *segment, buf []byte, base int64, l *Lane, name string) []byte {
+	for range 2 {
+		h := head{kind: kindLane, lane: l.num, synced: uint32(g.synced), seq: l.tail}
+		buf = g.codec.append(buf, base, h, dataPrefix([]byte(name)))
+	}
 	return buf
 }
 
@@ -380,21 +253,29 @@ func (s *Spool) rewind(b *batch) {
 	b.entries = b.entries[:0]
 }
 
-// store is the one place where bytes of the segment in use go to the disk: one write, one sync, and no second try.
-func (s *Spool) store(g *segment, buf []byte) error {
+// store is the one place where bytes of the segment in use go to the disk: one write, one sync, and no second try. It
+// returns how long the sync took, more than 0 if there was one.
+func (s *Spool) store(g *segment, buf []byte, sync bool) (time.Duration, error) {
 	if _, err := g.slot.file.WriteAt(buf, g.end); err != nil {
-		return fmt.Errorf("write %s at %d: %w", g.slot.name(), g.end, err)
+		return 0, fmt.Errorf("write %s at %d: %w", g.slot.name(), g.end, err)
 	}
+	if !sync {
+		return 0, nil
+	}
+	began := time.Now()
 	if mutantNoSync {
-		return nil
+		return 1, nil
 	}
 	if err := s.sync(g.slot); err != nil {
-		return fmt.Errorf("sync %s: %w", g.slot.name(), err)
+		return 0, fmt.Errorf("sync %s: %w", g.slot.name(), err)
 	}
-	return nil
+	return max(time.Since(began), 1), nil
 }
 
 func (s *Spool) sync(f *slot) error {
+	s.mu.Lock()
+	s.syncs++
+	s.mu.Unlock()
 	err := f.file.Sync()
 	if err != nil && mutantSyncRetry {
 		return f.file.Sync()
@@ -402,11 +283,12 @@ func (s *Spool) sync(f *slot) error {
 	return err
 }
 
-// publish makes b's records readable and its marks count. It is on disk.
-func (s *Spool) publish(b *batch, n int64) {
+// publish makes b's records readable. Its marks count when they are on disk.
+func (s *Spool) publish(b *batch, n int64, synced bool) {
 	s.mu.Lock()
 	s.active.end += n
 	s.lastSeg.end = s.active.end
+	s.appends += uint64(len(b.entries))
 	for _, e := range b.entries {
 		e.lane.written(s.active, e.seq, int64(e.size))
 		s.active.index.add(e.lane.num, e.entry)
@@ -415,8 +297,42 @@ func (s *Spool) publish(b *batch, n int64) {
 			e.lane.wake = nil
 		}
 	}
+	for _, o := range b.ops {
+		if o.renamed != nil {
+			s.setName(o.renamed, o.name)
+		}
+	}
 	s.mu.Unlock()
-	s.settle(b.marks)
+	s.held = append(s.held, b.marks...)
+	if synced {
+		s.settleHeld()
+	}
+}
+
+// settleHeld counts the marks whose batches a sync has just brought to the disk.
+func (s *Spool) settleHeld() {
+	s.active.synced = s.active.end
+	s.settle(s.held)
+	s.held = nil
+}
+
+// syncHeld brings to the disk what NoSync has only written, before the next segment promises it. After an error the
+// segment counts all the same: its records have been answered, and whether they are lost only a power failure will tell.
+func (s *Spool) syncHeld() error {
+	g := s.active
+	if g == nil || g.synced == g.end {
+		return nil
+	}
+	if err := s.sync(g.slot); err != nil {
+		s.requeue(s.held)
+		s.held = nil
+		s.mu.Lock()
+		g.once, g.synced = true, g.end
+		s.mu.Unlock()
+		return s.fault(fmt.Errorf("sync %s: %w", g.slot.name(), err))
+	}
+	s.settleHeld()
+	return nil
 }
 
 // settle counts down the live records of marks that are on disk.
@@ -440,20 +356,29 @@ const (
 // before. Its successor states where it ends and repeats the marks.
 func (s *Spool) broken(b *batch, cause error) error {
 	s.rewind(b)
-	s.requeue(b.marks)
+	s.requeue(append(s.held, b.marks...))
+	s.held = nil
 	s.mu.Lock()
-	s.active.once = true
+	s.active.once, s.active.synced = true, s.active.end
 	s.mu.Unlock()
 	s.retire()
-	now := time.Now()
-	s.faults = append(s.faults, now)
-	if n := len(s.faults); n >= faultsMax && now.Sub(s.faults[n-faultsMax]) < faultsIn {
-		return errors.Join(ErrUnknown, s.fail(fmt.Errorf("%d faults within %v, the last: %w", faultsMax, faultsIn, cause)))
+	if err := s.fault(cause); err != nil {
+		return errors.Join(ErrUnknown, err)
 	}
 	if err := s.roll(false); err != nil && !errors.Is(err, ErrFull) && !noSpace(err) {
 		return errors.Join(ErrUnknown, s.fail(errors.Join(cause, err)))
 	}
 	return fmt.Errorf("%w: %w", ErrUnknown, cause)
+}
+
+// fault takes note of a failed write or sync. Too many in a short time are final.
+func (s *Spool) fault(cause error) error {
+	now := time.Now()
+	s.faults = append(s.faults, now)
+	if n := len(s.faults); n >= faultsMax && now.Sub(s.faults[n-faultsMax]) < faultsIn {
+		return s.fail(fmt.Errorf("%d faults within %v, the last: %w", faultsMax, faultsIn, cause))
+	}
+	return nil
 }
 
 // finish writes the mark that all before it is promised, after which a changed byte is known for what it is.
@@ -465,14 +390,30 @@ func (s *Spool) finish() {
 	if s.marksLeft() {
 		s.closeErr = errors.Join(s.closeErr, fmt.Errorf("close journal: %w: done marks could not be written", ErrFull))
 	}
-	g := s.active
-	if g == nil || g.end+block > s.opts.SegmentSize {
+	if err := s.roomToClose(); err != nil {
+		s.closeErr = errors.Join(s.closeErr, err)
 		return
 	}
+	g := s.active
+	if g == nil || g.end+block > s.opts.SegmentSize {
+		return // on a full disk: the next Open will not find it clean
+	}
 	buf := g.codec.append(s.buf[:0], g.end, head{kind: kindClosed, synced: uint32(g.end)})
-	if err := s.store(g, g.codec.pad(buf, g.end, uint32(g.end))); err != nil {
+	if _, err := s.store(g, g.codec.pad(buf, g.end, uint32(g.end)), true); err != nil {
 		s.closeErr = errors.Join(s.closeErr, err)
 	}
+}
+
+// roomToClose syncs what is only written, and begins a segment if there is no room for the last mark in the one in use.
+func (s *Spool) roomToClose() error {
+	err := s.syncHeld()
+	if err != nil || s.active != nil && s.active.end+block <= s.opts.SegmentSize {
+		return err
+	}
+	if err = s.roll(false); noSpace(err) || errors.Is(err, ErrFull) {
+		return nil
+	}
+	return err
 }
 
 func (s *Spool) marksLeft() bool {
