@@ -4,7 +4,7 @@ TESTBED     = $(GO) run ./internal/testbed
 TESTFLAGS  ?= -race -count=1 -p 2 -timeout 20m
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: build test lint check bench brokers mutants
+.PHONY: build test lint check bench bench-spool brokers mutants crash
 
 # make test: all tests, with every broker that can be had here; one line per broker at the end.
 test:
@@ -28,6 +28,10 @@ check: lint test
 # make bench: figures, outside of the tests.
 bench:
 	$(TESTBED) run -brokers artemis,artemis2,kafka -- $(GO) run ./internal/bench
+
+# make bench-spool: the journal against its disk, a log library and a broker; some minutes and gigabytes.
+bench-spool:
+	$(GO) run ./internal/benchspool $(BENCHFLAGS)
 
 # make brokers: download what the brokers need, start nothing.
 brokers:
