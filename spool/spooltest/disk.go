@@ -72,12 +72,6 @@ type change struct {
 	from string // the name it had before; empty: none
 }
 
-// node is a file. What is not in dirty is the same in cur and disk, or lost already by a failed sync.
-type node struct {
-	cur, disk []byte
-	dirty     []bool // by sector
-}
-
 // NewDisk returns an empty disk.
 func NewDisk() *Disk {
 	return &Disk{names: make(map[string]*node), durable: make(map[string]*node)}
@@ -108,7 +102,7 @@ func (d *Disk) Used() (n int64) {
 
 func (d *Disk) used() (n int64) {
 	for _, f := range d.names {
-		n += int64(len(f.cur))
+		n += int64(f.cur.size)
 	}
 	return n
 }
@@ -160,32 +154,12 @@ func (d *Disk) Image(keep int, rnd *rand.Rand) *Disk {
 	return img
 }
 
-func (n *node) image(kept func() bool) *node {
-	b := slices.Clone(n.disk)
-	for i, dirty := range n.dirty {
-		if dirty && kept() {
-			b = copySector(b, n.cur, i)
-		}
-	}
-	return &node{cur: b, disk: slices.Clone(b)}
-}
-
-// copySector copies sector i of src to dst, which grows as needed.
-func copySector(dst, src []byte, i int) []byte {
-	from, to := i*Sector, min((i+1)*Sector, len(src))
-	if to > len(dst) {
-		dst = append(dst, make([]byte, to-len(dst))...)
-	}
-	copy(dst[from:to], src[from:to])
-	return dst
-}
-
 // Bytes returns a copy of a file, nil if there is none.
 func (d *Disk) Bytes(name string) []byte {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if n := d.names[name]; n != nil {
-		return slices.Clone(n.cur)
+		return n.cur.bytes()
 	}
 	return nil
 }
@@ -199,8 +173,7 @@ func (d *Disk) SetBytes(name string, b []byte) {
 		n = &node{}
 		d.names[name], d.durable[name] = n, n
 	}
-	n.cur, n.disk = slices.Clone(b), slices.Clone(b)
-	clear(n.dirty)
+	*n = *nodeOf(b)
 }
 
 // Names returns the names of all files, sorted.
@@ -240,7 +213,7 @@ func (d *Disk) List() (list []vfs.Info, err error) {
 			if strings.Contains(name, "/") {
 				continue // put aside
 			}
-			list = append(list, vfs.Info{Name: name, Size: int64(len(d.names[name].cur))})
+			list = append(list, vfs.Info{Name: name, Size: int64(d.names[name].cur.size)})
 		}
 		return nil
 	}, nil)
@@ -347,10 +320,7 @@ func (f *file) Close() error { return nil }
 
 func (f *file) ReadAt(p []byte, off int64) (n int, err error) {
 	err = f.disk.do(Read, f.name, func() error {
-		if off < int64(len(f.node.cur)) {
-			n = copy(p, f.node.cur[off:])
-		}
-		if n < len(p) {
+		if n = f.node.cur.read(p, off); n < len(p) {
 			return io.EOF
 		}
 		return nil
@@ -362,7 +332,7 @@ func (f *file) WriteAt(p []byte, off int64) (n int, err error) {
 	err = f.disk.do(Write, f.name, func() error {
 		room := len(p)
 		if d := f.disk; d.capacity > 0 {
-			grow := max(off+int64(len(p))-int64(len(f.node.cur)), 0)
+			grow := max(off+int64(len(p))-int64(f.node.cur.size), 0)
 			room = len(p) - int(min(max(d.used()+grow-d.capacity, 0), int64(len(p))))
 		}
 		if n = f.node.write(p[:room], off); n < len(p) {
@@ -373,34 +343,11 @@ func (f *file) WriteAt(p []byte, off int64) (n int, err error) {
 	return n, err
 }
 
-func (n *node) write(p []byte, off int64) int {
-	if len(p) == 0 {
-		return 0
-	}
-	end := int(off) + len(p)
-	if end > len(n.cur) {
-		n.cur = append(n.cur, make([]byte, end-len(n.cur))...)
-	}
-	copy(n.cur[off:], p)
-	for i := int(off) / Sector; i*Sector < end; i++ {
-		for i >= len(n.dirty) {
-			n.dirty = append(n.dirty, false)
-		}
-		n.dirty[i] = true
-	}
-	return len(p)
-}
-
 // Sync makes the bytes durable. When it fails they are taken for clean all the same, as Linux does.
 func (f *file) Sync() error {
 	n := f.node
 	return f.disk.do(Sync, f.name, func() error {
-		for i, dirty := range n.dirty {
-			if dirty {
-				n.disk = copySector(n.disk, n.cur, i)
-			}
-		}
-		clear(n.dirty)
+		n.sync()
 		return nil
 	}, func() { clear(n.dirty) })
 }
