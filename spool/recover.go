@@ -302,7 +302,7 @@ func (r *recovery) lane(num uint32) *Lane {
 func (r *recovery) visit(g *segment, place int64, h head, payload []byte) error {
 	ok := true
 	if h.kind != kindPad {
-		r.report.Clean = h.kind == kindClosed
+		r.report.Clean = h.kind == kindClosed && h.flags&closedUnsure == 0
 	}
 	switch h.kind {
 	case kindData:

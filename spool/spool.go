@@ -14,6 +14,7 @@ import (
 	"fmt"
 	"hash/fnv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthouse/posthouse/spool/vfs"
@@ -94,6 +95,7 @@ type Spool struct {
 	kick    chan struct{} // something waits for the writer
 	closed  chan struct{} // Close was called
 	ended   chan struct{} // the writer has ended
+	unsure  atomic.Bool   // Close does not call the journal clean
 	reading sync.WaitGroup
 	indexMu sync.Mutex // one index is built at a time
 

@@ -398,10 +398,24 @@ func (s *Spool) finish() {
 	if g == nil || g.end+block > s.opts.SegmentSize {
 		return // on a full disk: the next Open will not find it clean
 	}
-	buf := g.codec.append(s.buf[:0], g.end, head{kind: kindClosed, synced: uint32(g.end)})
+	buf := g.codec.append(s.buf[:0], g.end, head{kind: kindClosed, flags: s.closedFlags(), synced: uint32(g.end)})
 	if _, err := s.store(g, g.codec.pad(buf, g.end, uint32(g.end)), true); err != nil {
 		s.closeErr = errors.Join(s.closeErr, err)
 	}
+}
+
+// closedUnsure is a flag of the last record: the owner has told that it is not sure of everything (Unsure).
+const closedUnsure uint16 = 1
+
+// Unsure makes the next Open report that the journal was not left clean, though Close has written everything: the owner
+// does not know what has become of some of the records that it has not marked done.
+func (s *Spool) Unsure() { s.unsure.Store(true) }
+
+func (s *Spool) closedFlags() uint16 {
+	if s.unsure.Load() {
+		return closedUnsure
+	}
+	return 0
 }
 
 // roomToClose syncs what is only written, and begins a segment if there is no room for the last mark in the one in use.
