@@ -9,7 +9,7 @@ import (
 )
 
 // The binary form of a Message, version 1: what the journal keeps and what adapters in other processes speak. The bytes
-// are drawn here; the numbers follow.
+// are drawn in docs/message-format.md.
 //
 //	message  = version byte 1, fields in ascending order of their number, end mark 0x00
 //	field    = key byte (number<<1 | form), then

@@ -124,6 +124,7 @@ func (d *decoder) checkKey(key byte, last field) {
 func (d *decoder) frame(form byte) {
 	at := d.pos
 	n := d.uvarint()
+	left := d.end - d.pos
 	switch {
 	case d.err != nil:
 	case n == 0 && d.field != fieldKey:
@@ -131,9 +132,9 @@ func (d *decoder) frame(form byte) {
 		d.fail(ErrCodecDamaged, "empty, which is not written")
 	case form == formNumber:
 		d.num, d.end = n, d.pos
-	case n > uint64(d.end-d.pos):
+	case n > uint64(left):
 		d.pos = at
-		d.fail(ErrCodecDamaged, "%d bytes announced, %d left", n, d.end-at)
+		d.fail(ErrCodecDamaged, "%d bytes announced, %d left", n, left)
 	default:
 		d.end = d.pos + int(n)
 	}
@@ -334,6 +335,10 @@ func (d *decoder) byte() byte {
 func (d *decoder) uvarint() uint64 {
 	if d.err != nil {
 		return 0
+	}
+	if d.pos < d.end && d.b[d.pos] < 0x80 { // nearly all are
+		d.pos++
+		return uint64(d.b[d.pos-1])
 	}
 	n, size := binary.Uvarint(d.b[d.pos:d.end])
 	switch {
