@@ -39,6 +39,16 @@ func freePorts(n int) ([]int, error) {
 	return nil, errors.New("find free ports on 127.0.0.1: none free in 1000 tries")
 }
 
+// FreeAddr returns an HOST:PORT of 127.0.0.1 on which nobody listens, for a server that a test starts, ends and starts
+// again in the same place.
+func FreeAddr() (string, error) {
+	ports, err := freePorts(1)
+	if err != nil {
+		return "", err
+	}
+	return addr(ports[0]), nil
+}
+
 func addr(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 func amqpURL(port int) string {

@@ -1,0 +1,106 @@
+package faults
+
+import "context"
+
+// Metrics that are compared with what was counted outside.
+const (
+	metricReceived   = "posthouse_route_received_messages_total"
+	metricForwarded  = "posthouse_route_forwarded_messages_total"
+	metricDuplicates = "posthouse_route_duplicate_messages_total"
+	metricAppended   = "posthouse_spool_appended_messages_total"
+	metricSpooled    = "posthouse_spool_messages"
+	metricSpoolBytes = "posthouse_spool_bytes"
+	metricCorrupt    = "posthouse_spool_corrupt_records_total"
+	metricDamaged    = "posthouse_spool_damaged_segments"
+	metricUnclass    = "posthouse_lane_unclassified_errors_total"
+	metricAbandoned  = "posthouse_lane_abandoned_targets_total"
+)
+
+// finish ends the load, sends a fresh message, reads everything at the target, and checks the whole history.
+func (x *trial) finish() {
+	x.t.Helper()
+	x.load.stop()
+	x.fresh()
+	x.h.sends = x.load.outcomes()
+	all := x.load.count(taken)
+	st := x.awaitStatus("nothing is on its way", func(s status) bool {
+		l := s.lane(x.name)
+		return s.Spool != nil && s.Spool.Messages == 0 && l.Spooled == 0 && l.Waiting == 0 && l.InFlight == 0 && l.State == passThrough &&
+			s.Spool.Segments <= 1
+	})
+	x.counted(st, all)
+	x.emptied(st)
+	x.d.stop()
+	x.add(nothing("messages at the source", x.r.from.left(x.t, x.name)),
+		bite("messages taken by the source", all, 2*scaled(some)+backlog()),
+		figure{void, "sends without an answer", len(x.h.sends) - all, 0, 0},
+		bite("bytes of the spool at its peak", x.peak, x.base+(spareSegs+1)*segment))
+	for _, f := range check(&x.h) {
+		x.t.Errorf("%s", f)
+	}
+	ids, flagged := distinct(x.h.arrivals)
+	x.t.Logf("%d sent, %d arrived, %d ids, %d flagged; spool at most %d KiB, at the start %d KiB", all, len(x.h.arrivals), ids, flagged,
+		x.peak>>10, x.base>>10)
+}
+
+func (x *trial) add(fs ...figure) { x.h.figures = append(x.h.figures, fs...) }
+
+// fresh sends one message and reads the target until it is there.
+func (x *trial) fresh() {
+	x.t.Helper()
+	n := x.load.one()
+	x.load.open.Wait()
+	ctx, cancel := context.WithTimeout(context.Background(), freshness)
+	defer cancel()
+	ms, err := x.r.to.read(ctx, x.name, func(m message) bool { return x.o.read(x.name, m).number == n })
+	for _, m := range ms {
+		x.h.arrivals = append(x.h.arrivals, x.o.read(x.name, m))
+	}
+	if err != nil {
+		x.add(figure{stuck, "fresh messages within 30 s", 0, 1, 1})
+		x.t.Logf("read the target: %d messages, %v", len(ms), err)
+	}
+}
+
+// counted compares what the daemon says with what was sent and what came.
+func (x *trial) counted(st status, all int) {
+	m, l := x.d.metrics(x.t), st.lane(x.name)
+	ids, flagged := distinct(x.h.arrivals)
+	x.add(exactly("received in /metrics", m.sum(metricReceived, x.route()), l.received),
+		exactly("forwarded in /metrics", m.sum(metricForwarded, x.route()), l.Forwarded),
+		exactly("spooled in /metrics", m.sum(metricAppended, x.route()), l.SpooledTotal),
+		exactly("spool_messages in /metrics", m.sum(metricSpooled, x.route()), 0),
+		exactly("spool_bytes in /metrics", m.sum(metricSpoolBytes), st.Spool.Bytes),
+		exactly("errors without a kind", m.sum(metricUnclass), 0),
+		exactly("targets given up", m.sum(metricAbandoned), 0),
+		exactly("corrupt records", max(0, m.sum(metricCorrupt)), 0),
+		exactly("damaged segments", m.sum(metricDamaged), 0))
+	doubt := x.again + max(0, m.sum(metricDuplicates, x.route()))
+	if x.h.absorbs { // of what was sent twice the target shows one
+		x.add(within("possible duplicates in /metrics", doubt, flagged, window*(x.h.breaks+x.h.kills)))
+	} else {
+		x.add(within("possible duplicates in /metrics", doubt, flagged, flagged+window*x.h.kills))
+	}
+	if x.h.kills == 0 {
+		x.add(exactly("received", l.received, all), exactly("forwarded", l.Forwarded, all), exactly("forwarded ids", ids, all),
+			within("spooled", l.SpooledTotal, x.leastKept, all))
+		return
+	}
+	// What the last daemon has forwarded is what it found in the journal and what it received. A killed one may have had
+	// more confirmed than its last status said, and what it had not noted as done is sent again.
+	x.add(within("forwarded by all daemons", x.before.Forwarded+l.Forwarded, 0, ids+window*x.h.kills),
+		exactly("damaged or missing records", len(st.Spool.Recovery.Damage)+len(st.Spool.Recovery.Missing), 0))
+	if x.found >= 0 {
+		x.add(exactly("forwarded by the last daemon", l.Forwarded, x.found+l.received),
+			exactly("forwarded by all daemons", x.before.Forwarded+l.Forwarded, ids))
+	}
+}
+
+// emptied looks at what must be gone.
+func (x *trial) emptied(st status) {
+	bytes, _ := diskUse(x.spool)
+	x.add(nothing("messages in the spool", st.Spool.Messages),
+		nothing("bytes of messages in the spool", st.lane(x.name).SpooledBytes),
+		atMost("segments in use", st.Spool.Segments, 1),
+		atMost("bytes in the spool's directory", bytes, x.base+spareSegs*segment))
+}

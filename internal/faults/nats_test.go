@@ -1,0 +1,195 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"os/signal"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/posthouse/posthouse/internal/testbed/broker"
+)
+
+// natsEnv makes this test binary a NATS server: HOST:PORT,DIRECTORY.
+const natsEnv = "POSTHOUSE_FAULTS_NATS"
+
+// serveNATS is a NATS server with JetStream, in a process of its own, until SIGTERM.
+func serveNATS(where string) int {
+	listen, dir, _ := strings.Cut(where, ",")
+	host, port, _ := strings.Cut(listen, ":")
+	o := &server.Options{Host: host, JetStream: true, StoreDir: dir, NoSigs: true, ServerName: "faults"}
+	_, err := fmt.Sscan(port, &o.Port)
+	var s *server.Server
+	if err == nil {
+		s, err = server.NewServer(o)
+	}
+	if err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		return 1
+	}
+	stop := make(chan os.Signal, 1)
+	signal.Notify(stop, syscall.SIGTERM)
+	s.ConfigureLogger()
+	s.Start()
+	<-stop
+	s.Shutdown()
+	s.WaitForShutdown()
+	return 0
+}
+
+// natsTarget is such a server and its streams.
+type natsTarget struct {
+	t     *testing.T
+	addr  string
+	dir   string
+	child *broker.Child
+}
+
+// newNATS starts a server that ends with the test.
+func newNATS(t *testing.T) *natsTarget {
+	t.Helper()
+	addr, err := broker.FreeAddr()
+	if err != nil {
+		t.Fatal(err)
+	}
+	n := &natsTarget{t: t, addr: addr, dir: t.TempDir()}
+	if err := n.start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { n.end(syscall.SIGKILL) })
+	return n
+}
+
+func (n *natsTarget) start(ctx context.Context) error {
+	self, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	log, err := os.OpenFile(filepath.Join(n.dir, "nats.log"), os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
+	if err != nil {
+		return err
+	}
+	defer log.Close()
+	cmd := exec.Command(self)
+	cmd.Env = append(os.Environ(), natsEnv+"="+n.addr+","+n.dir)
+	cmd.Stdout, cmd.Stderr = log, log
+	if n.child, err = broker.StartChild(cmd); err != nil {
+		return err
+	}
+	conn, err := nats.Connect("nats://"+n.addr, nats.RetryOnFailedConnect(true), nats.ReconnectWait(20*time.Millisecond),
+		nats.MaxReconnects(-1))
+	if err != nil {
+		return err
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		return err
+	}
+	ctx, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return until(ctx, "the NATS server serves", func() bool {
+		_, err := js.AccountInfo(ctx)
+		return err == nil
+	})
+}
+
+func (n *natsTarget) stop(context.Context) { n.end(syscall.SIGTERM) }
+
+func (n *natsTarget) end(s syscall.Signal) {
+	n.child.SignalGroup(s)
+	<-n.child.Done()
+}
+
+func (n *natsTarget) absorbs() bool { return true }
+
+func (n *natsTarget) yaml(at string) string {
+	return fmt.Sprintf(`{ type: nats, addresses: ["nats://%s"] }`, at)
+}
+
+func (n *natsTarget) to(name string) string { return "subject: " + name }
+
+// client connects an independent client until the test ends.
+func (n *natsTarget) client(t *testing.T) jetstream.JetStream {
+	t.Helper()
+	conn, err := nats.Connect("nats://" + n.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(conn.Close)
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return js
+}
+
+// create makes the stream of a trial, with its window for duplicates.
+func (n *natsTarget) create(t *testing.T, name string) {
+	t.Helper()
+	js := n.client(t)
+	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{name}, Duplicates: 10 * time.Minute})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func (n *natsTarget) read(ctx context.Context, name string, last func(message) bool) ([]message, error) {
+	js := n.client(n.t)
+	s, err := js.Stream(ctx, name)
+	if err != nil {
+		return nil, err
+	}
+	c, err := s.OrderedConsumer(ctx, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return nil, err
+	}
+	it, err := c.Messages()
+	if err != nil {
+		return nil, err
+	}
+	defer it.Stop()
+	defer context.AfterFunc(ctx, it.Stop)()
+	var all []message
+	for end := uint64(0); end == 0 || uint64(len(all)) < end; {
+		m, err := it.Next()
+		if err != nil {
+			return all, err
+		}
+		all = append(all, natsMessage(m))
+		if end == 0 && last(all[len(all)-1]) {
+			info, err := s.Info(ctx)
+			if err != nil {
+				return all, err
+			}
+			end = info.State.Msgs
+		}
+	}
+	return all, nil
+}
+
+// count is how many messages the stream has.
+func (n *natsTarget) count(ctx context.Context, js jetstream.JetStream, name string) (int, error) {
+	s, err := js.Stream(ctx, name)
+	if err != nil {
+		return 0, err
+	}
+	return int(s.CachedInfo().State.Msgs), nil
+}
+
+func natsMessage(m jetstream.Msg) message {
+	hs := map[string]string{}
+	for k, vs := range m.Headers() {
+		hs[k] = strings.Join(vs, ",")
+	}
+	return message{hs, m.Data()}
+}

@@ -1,0 +1,226 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/posthouse/posthouse/adapters/adaptertest"
+)
+
+const (
+	window    = 64      // in_flight and prefetch of every route
+	some      = 200     // messages that show progress in pass-through
+	segment   = 1 << 20 // bytes of a segment of the spool
+	spareSegs = 5       // segments that the spool may keep beyond those of its start: its pool, and one being filled
+)
+
+// backlog is how many messages an outage must pile up: with bodies of 8 KiB more than the spool keeps in spare segments.
+func backlog() int { return scaled(1300) }
+
+// A source is a broker that messages are taken from.
+type source interface {
+	yaml(at string) string   // the broker's entry in a topology, reached at HOST:PORT
+	host() string            // where it is
+	from(name string) string // keys of the route's end
+	create(*testing.T, string)
+	sender(*testing.T, string) sender
+	left(t *testing.T, name string) int // messages that are still there, once no daemon runs
+	regives() bool                      // gives out as new what a killed process had not settled
+}
+
+// A target is a broker that messages are sent to, and the one that is broken.
+type target interface {
+	yaml(at string) string
+	to(name string) string
+	create(*testing.T, string)
+	stop(context.Context)
+	start(context.Context) error
+	// read returns everything that is there, in order, once a message came of which last says so.
+	read(ctx context.Context, name string, last func(message) bool) ([]message, error)
+	absorbs() bool // drops a repeated posthouse-id
+}
+
+// A road leads from a source through a daemon and a proxy to a target of the test's own.
+type road struct {
+	name  string
+	from  source
+	to    target
+	proxy *adaptertest.Proxy
+	at    string // of the proxy, that leads to the target
+}
+
+// A trial is one run: a route under load, one kind of fault, and the check.
+type trial struct {
+	t     *testing.T
+	r     road
+	o     oracle
+	name  string // of the route, the queue and so on
+	file  string
+	spool string // directory
+	log   *daemonLog
+	load  *load
+	d     *daemon
+
+	base      int        // bytes in the spool's directory at the start
+	peak      int        // and most
+	found     int        // messages that the last daemon found in the journal; -1 if that is not known exactly
+	leastKept int        // messages that must have been spooled, as counted outside
+	before    laneStatus // last status of daemons that were killed, summed up
+	again     int        // their duplicates as counted by themselves
+	h         history
+}
+
+const topology = `version: 1
+brokers:
+  source: SOURCE
+  target: TARGET
+defaults:
+  broker: { reconnect: { delay: 50ms, max_delay: 300ms }, heartbeat: 3s }
+  route: { prefetch: WINDOW, in_flight: WINDOW, retry: { delay: 50ms, max_delay: 1s } }
+spool: { dir: DIR, segment_size: 1MiBQUOTA }
+routes:
+  - { name: NAME, from: { broker: source, FROM }, to: { broker: target, TO }, spool: { mode: auto } }
+admin: { listen: 127.0.0.1:0 }
+`
+
+// newTrial starts a daemon with one route and puts it under load.
+func newTrial(t *testing.T, r road, dir, quota string) *trial {
+	t.Helper()
+	x := &trial{t: t, r: r, o: newOracle(t), spool: dir, log: &daemonLog{}, found: -1}
+	x.name = fmt.Sprintf("f%x", x.o.seed)[:12]
+	x.file = writeFile(t, strings.NewReplacer("SOURCE", r.from.yaml(r.from.host()), "TARGET", r.to.yaml(r.at), "WINDOW", fmt.Sprint(window),
+		"DIR", dir, "QUOTA", quota, "NAME", x.name, "FROM", r.from.from(x.name), "TO", r.to.to(x.name)).Replace(topology))
+	r.proxy.Allow()
+	r.proxy.SetLatency(2 * time.Millisecond)
+	r.from.create(t, x.name)
+	r.to.create(t, x.name)
+	x.h = history{lane: x.name, window: window, absorbs: r.to.absorbs(), regives: r.from.regives()}
+	x.d = startDaemon(t, x.file, x.log)
+	t.Cleanup(x.report) // before the daemon is killed
+	x.await("the lane passes messages through", func(s laneStatus) bool { return s.State == passThrough })
+	x.base, _ = diskUse(dir)
+	x.load = startLoad(t, x.o, x.name, r.from.sender(t, x.name))
+	return x
+}
+
+func writeFile(t *testing.T, text string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "topology.yaml")
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// report prints what is needed to find the cause of a failure.
+func (x *trial) report() {
+	if !x.t.Failed() {
+		return
+	}
+	st, err := x.d.get("/api/v1/status")
+	_, list := diskUse(x.spool)
+	x.t.Logf("seed %d, %d messages sent\nstatus: %s (%v)\nspool:\n%s\nlog:\n%s", x.o.seed, x.load.sentOrZero(), st, err, list, x.log)
+}
+
+func (l *load) sentOrZero() int {
+	if l == nil {
+		return 0
+	}
+	return l.sent()
+}
+
+// await waits until the status shows the lane as wanted, and returns that status.
+func (x *trial) await(what string, ok func(laneStatus) bool) laneStatus {
+	x.t.Helper()
+	st := x.awaitStatus(what, func(s status) bool { return ok(s.lane(x.name)) })
+	return st.lane(x.name)
+}
+
+func (x *trial) awaitStatus(what string, ok func(status) bool) status {
+	x.t.Helper()
+	var st status
+	var err error
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	late := until(ctx, what, func() bool {
+		if st, err = x.d.status(); err != nil {
+			return x.d.gone()
+		}
+		if st.Spool != nil {
+			x.peak = max(x.peak, st.Spool.Bytes)
+		}
+		return ok(st)
+	})
+	if late != nil || err != nil {
+		x.t.Fatalf("stuck: %v; %v; lane %+v", late, err, st.lane(x.name))
+	}
+	return st
+}
+
+// steady waits until messages flow.
+func (x *trial) steady() {
+	x.t.Helper()
+	start := x.await("the daemon answers", func(s laneStatus) bool { return s.State != "" }).Forwarded
+	x.await("messages flow", func(s laneStatus) bool { return s.State == passThrough && s.Forwarded >= start+scaled(some) })
+}
+
+// cut takes the target away: connections are reset and none is let in.
+func (x *trial) cut() {
+	x.r.proxy.Refuse()
+	x.r.proxy.Cut()
+	x.h.breaks++
+}
+
+// spooled waits until the lane has a backlog of n on the disk, and gets more.
+func (x *trial) spooled(n int) laneStatus {
+	x.t.Helper()
+	return x.await(fmt.Sprintf("the lane spools %d messages", n), func(s laneStatus) bool { return s.State == spooling && s.Spooled >= n })
+}
+
+// balance pauses the load and waits until every message is accounted for: forwarded, or in the spool. The target is
+// away, so this does not change by itself. What a killed daemon had received and not settled may have come to its
+// successor again.
+func (x *trial) balance() {
+	x.t.Helper()
+	sent := x.load.pause()
+	again := window * x.h.kills
+	st := x.await(fmt.Sprintf("%d messages are forwarded or spooled", sent), func(s laneStatus) bool {
+		all := x.before.Forwarded + s.Forwarded + s.Spooled
+		return s.State == spooling && x.before.received+s.received >= sent && all >= sent && all <= sent+again
+	})
+	if x.h.kills == 0 && st.received != sent {
+		x.t.Errorf("miscount: %d received, want %d", st.received, sent)
+	}
+	if x.h.kills > 0 {
+		x.found = st.Spooled - st.received // nothing was forwarded since it started
+	}
+	x.leastKept = max(x.leastKept, st.Spooled)
+	x.load.resume()
+}
+
+// recovered waits until the lane, under load, passes messages through again.
+func (x *trial) recovered() {
+	x.t.Helper()
+	x.await("the lane has drained under load", func(s laneStatus) bool { return s.State == passThrough })
+	x.steady()
+}
+
+// restart kills the daemon and starts another one, with what the last status says kept for the sums.
+func (x *trial) restart(last laneStatus) {
+	x.t.Helper()
+	m := x.d.metrics(x.t)
+	x.d.kill()
+	x.h.kills++
+	x.before.Forwarded += last.Forwarded
+	x.before.received += last.received
+	x.found = -1
+	x.again += max(0, m.sum(metricDuplicates, x.route()))
+	x.d = startDaemon(x.t, x.file, x.log)
+}
+
+func (x *trial) route() string { return fmt.Sprintf("route=%q", x.name) }
