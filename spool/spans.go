@@ -33,6 +33,14 @@ func (s spans) next(seq uint64) uint64 {
 	return seq
 }
 
+// highest returns the last sequence of the set, 0 if it is empty.
+func (s spans) highest() uint64 {
+	if len(s) == 0 {
+		return 0
+	}
+	return s[len(s)-1].last
+}
+
 // add puts a run into the set, joining what it touches. A run that is empty or starts at zero is ignored.
 func (s *spans) add(r span) {
 	if r.first == 0 || r.first > r.last || r.last == ^uint64(0) {

@@ -64,6 +64,7 @@ type LaneStats struct {
 	Name  string
 	Next  uint64 // sequence the next record will get; sequences start at 1
 	First uint64 // lowest sequence that is not done; equal to Next when there is none
+	Done  uint64 // highest sequence that is done; 0 if none is
 	Live  uint64 // records that are not done
 	Bytes int64  // on disk of records whose done mark is not on disk; exact when a segment holds all or none of its records
 }
@@ -76,7 +77,7 @@ func (l *Lane) Stats() LaneStats {
 }
 
 func (l *Lane) stats() LaneStats {
-	return LaneStats{l.name, l.next, min(l.done.next(1), l.next), l.live, l.bytes}
+	return LaneStats{l.name, l.next, min(l.done.next(1), l.next), l.done.highest(), l.live, l.bytes}
 }
 
 // Lanes returns what each lane holds now, by name: those too that nobody asked for since Open.
