@@ -28,7 +28,8 @@ const logEvery = time.Minute
 
 // An end is what is known of one attached or wanted Source or Target.
 type end struct {
-	log *slog.Logger // has route, broker and target
+	log     *slog.Logger                 // has route, broker and target
+	changed func(s LinkState, why error) // called after each change, or nil
 
 	mu     sync.Mutex
 	state  LinkState
@@ -71,11 +72,17 @@ func (e *end) works() {
 
 // set notes the state and the error that led to it. A change is logged at once, a repeat once a minute.
 func (e *end) set(s LinkState, err error) {
+	if e.note(s, err) && e.changed != nil {
+		e.changed(s, err)
+	}
+}
+
+// note is set, and reports whether the state has changed.
+func (e *end) note(s LinkState, err error) (changed bool) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	now := time.Now()
-	changed := s != e.state
-	if changed {
+	if changed = s != e.state; changed {
 		e.state, e.since = s, now
 	}
 	if err != nil {
@@ -83,10 +90,11 @@ func (e *end) set(s LinkState, err error) {
 	}
 	if !changed && (s == LinkUp || now.Sub(e.logged) < logEvery) {
 		e.muted++
-		return
+		return changed
 	}
 	e.line(s, err)
 	e.logged, e.muted = now, 0
+	return changed
 }
 
 func (e *end) line(s LinkState, err error) {

@@ -129,6 +129,7 @@ func (f *flow) serve(ctx, work context.Context, src adapters.Source, limits adap
 	var wg sync.WaitGroup
 	wg.Go(func() { f.settleAll(work, s, stop) })
 	wg.Go(func() { f.probe(rctx, s, stop) })
+	wg.Go(func() { f.watchSlow(rctx, s) })
 	err := f.receiveBounded(rctx, s)
 	state := f.after(rctx, s, err)
 	if state != LinkDown && ctx.Err() == nil { // the connection is there: what is in flight can still be settled
@@ -166,7 +167,7 @@ func (f *flow) after(ctx context.Context, s *session, err error) LinkState {
 		f.log.Error(msgUnclass, "err", err)
 	}
 	s.kill(err)
-	f.gate.lost()
+	f.gate.lost(s.cause())
 	f.end.failed(LinkDown, s.cause())
 	return LinkDown
 }
@@ -268,7 +269,7 @@ func (r *routeRun) match(p *parcel) bool {
 		return true
 	}
 	for _, l := range r.lanes {
-		p.items = append(p.items, &item{p: p, lane: l, id: l.ids.next()})
+		p.items = append(p.items, &item{p: p, m: p.m, size: p.size, at: p.at, lane: l, id: l.ids.next()})
 	}
 	return true
 }
@@ -281,7 +282,7 @@ func (f *flow) settleAll(work context.Context, s *session, stop func()) {
 		if !ok {
 			return
 		}
-		for _, o := range []adapters.Outcome{adapters.Accepted, adapters.Released} {
+		for _, o := range []adapters.Outcome{adapters.Accepted, adapters.Released, adapters.Rejected} {
 			if err := f.settle(s, o, done[o]); err != nil {
 				s.kill(err)
 				stop()
@@ -317,6 +318,32 @@ func settleBounded(ctx context.Context, src adapters.Source, o adapters.Outcome,
 		return err
 	}
 	return errSilentSource
+}
+
+// slowLooks is how many times a lane is looked at within the time that makes it slow.
+const slowLooks = 4
+
+// watchSlow makes the lanes spool that have kept the source at its limit for too long.
+func (f *flow) watchSlow(ctx context.Context, s *session) {
+	after := f.slowAfter()
+	for after > 0 && wait(ctx, after/slowLooks) {
+		since, open := s.pressed()
+		for _, l := range f.lanes() {
+			if !since.IsZero() && time.Since(since) >= l.of.route.Spool.SlowAfter && l.holds() >= open/2 {
+				l.slow()
+			}
+		}
+	}
+}
+
+// slowAfter is the shortest time that makes a lane slow; 0 if none spools.
+func (f *flow) slowAfter() (d time.Duration) {
+	for _, l := range f.lanes() {
+		if l.store != nil && (d == 0 || l.of.route.Spool.SlowAfter < d) {
+			d = l.of.route.Spool.SlowAfter
+		}
+	}
+	return d
 }
 
 // probe asks an idle source for a sign of life in every heartbeat.

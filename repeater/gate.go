@@ -25,6 +25,7 @@ type gate struct {
 	mu    sync.Mutex
 	back  backoff
 	down  bool
+	err   error     // why it is down
 	until time.Time // next try while down
 	upAt  time.Time // since when the broker has been working, zero while down
 }
@@ -40,6 +41,9 @@ func newGate(r routes.Reconnect, slow time.Duration) *gate {
 // ends of the gate wait; what is wrong with one end only (no right, no such queue) is retried slowly by that end alone.
 func (g *gate) open(ctx context.Context, e *end, try func(context.Context) error) error {
 	for {
+		if err := g.trouble(); err != nil {
+			e.set(LinkDown, err)
+		}
 		err := g.attempt(ctx, try)
 		switch {
 		case err == nil:
@@ -71,9 +75,19 @@ func (g *gate) attempt(ctx context.Context, try func(context.Context) error) err
 	case err == nil:
 		g.up()
 	case ctx.Err() == nil && !adapters.KindOf(err).Definite():
-		g.lost()
+		g.lost(err)
 	}
 	return err
+}
+
+// trouble says why the broker is down, if it is.
+func (g *gate) trouble() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if !g.down {
+		return nil
+	}
+	return g.err
 }
 
 // admit blocks until the broker may be tried; leave must be called after the try. While the broker is down only one
@@ -118,7 +132,7 @@ func (g *gate) up() {
 
 // lost notes that the broker could not be reached, or that an attached end lost it. Ends that notice one loss at the
 // same time are one step of backoff.
-func (g *gate) lost() {
+func (g *gate) lost(err error) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
@@ -128,6 +142,6 @@ func (g *gate) lost() {
 	if !g.upAt.IsZero() && now.Sub(g.upAt) >= stable {
 		g.back.reset()
 	}
-	g.down, g.upAt = true, time.Time{}
+	g.down, g.err, g.upAt = true, err, time.Time{}
 	g.until = now.Add(g.back.next())
 }

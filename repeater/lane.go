@@ -36,9 +36,13 @@ type lane struct {
 	streak int     // failures in a row
 
 	mu     sync.Mutex
-	queue  []*item // not sent
+	store  *store  // its part of the journal; nil: it has none
+	queue  []*item // to be sent
 	flying int     // sent, without an answer
 	closed bool
+	shown  string        // the state that was logged last
+	since  time.Time     // since when
+	reason error         // of the last trouble of its store
 	wake   chan struct{} // new items, or room in the window
 }
 
@@ -46,20 +50,44 @@ type lane struct {
 func (l *lane) push(its []*item) {
 	l.mu.Lock()
 	closed := l.closed
-	if !closed {
+	switch {
+	case closed:
+	case l.store.takes():
+		l.store.incoming = append(l.store.incoming, its...)
+		signal(l.store.grow)
+	default:
 		l.queue = append(l.queue, its...)
+		signal(l.wake)
 	}
 	l.mu.Unlock()
 	if closed {
 		answerAll(its, itemReturned)
-		return
 	}
-	signal(l.wake)
 }
 
-// run keeps a target open and sends, until stop ends; what is in flight then may finish until work ends.
+// run keeps a target open and sends, and keeps the journal, until stop ends; what is under way then may finish until work
+// ends.
 func (l *lane) run(stop, work context.Context) {
-	defer l.close()
+	b := l.store
+	if b == nil {
+		l.deliver(stop, work)
+		l.close()
+		return
+	}
+	var wg sync.WaitGroup
+	work, over := context.WithCancel(work)
+	wg.Go(func() { b.markAll(work) })
+	var appends sync.WaitGroup
+	appends.Go(func() { b.appendAll(work) })
+	l.deliver(stop, work)
+	l.close()
+	appends.Wait()
+	over()
+	wg.Wait()
+}
+
+// deliver keeps a target open and sends.
+func (l *lane) deliver(stop, work context.Context) {
 	for stop.Err() == nil {
 		var t adapters.Target
 		err := l.gate.open(stop, l.end, func(ctx context.Context) (err error) {
@@ -79,12 +107,17 @@ func (l *lane) run(stop, work context.Context) {
 // use sends through t until something fails or stop ends, then waits as the failure's fate says. It reports whether t
 // can be used again.
 func (l *lane) use(stop, work context.Context, t adapters.Target) bool {
+	l.work(l.streak == 0)
 	s := newSending(l, t, l.streak > 0)
 	err := s.run(stop, work)
+	l.work(false)
 	if err == nil || stop.Err() != nil {
 		return false
 	}
 	kind := adapters.KindOf(err)
+	if !kind.Definite() { // X1
+		l.spill(err)
+	}
 	if kind == adapters.Other {
 		l.count.unclassified.Add(1)
 		l.log.Error(msgUnclass, "err", err)
@@ -97,7 +130,7 @@ func (l *lane) use(stop, work context.Context, t adapters.Target) bool {
 	f := fateOf(kind)
 	l.end.failed(l.linkAfter(f), err)
 	if kind == adapters.Lost {
-		l.gate.lost()
+		l.gate.lost(err)
 	}
 	l.rest(stop, f.pause)
 	return !f.reopen && stop.Err() == nil
@@ -120,26 +153,41 @@ func (l *lane) rest(stop context.Context, p pause) {
 	}
 }
 
-// close gives back what was not sent.
+// close gives back what was not sent. With a spool, what some lane has begun to send goes to the journal instead, where
+// it keeps its id; it is older than what is given back, so the order holds.
 func (l *lane) close() {
 	l.mu.Lock()
-	its := l.queue
-	l.queue, l.closed = nil, true
+	its := l.recall()
+	if b := l.store; b != nil && b.mode != routes.SpoolNever {
+		b.stored = true
+		b.incoming = append(b.incoming, its...)
+		b.incoming = slices.DeleteFunc(b.incoming, func(it *item) bool { return l.giveBack(it, it.renounce()) })
+		its = nil
+		signal(b.grow)
+	}
+	l.closed = true
 	l.mu.Unlock()
 	answerAll(its, itemReturned)
 }
 
 // cut takes the next batch from the head of the queue: at most the batch's count and size, what the window has room for,
-// and a single message while probing. Items of a dead session are dropped: their broker gives them out again. While
+// and a single message while probing. What the journal does not yet know to be done counts as in flight, for a crash would
+// repeat it. Items of a dead session are dropped: their broker gives them out again. While
 // stopping only what some lane has begun to send is taken; the rest goes back to its source. It also reports whether
 // more is left.
 func (l *lane) cut(probing, stopping bool) (its []*item, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if stopping {
-		l.queue = slices.DeleteFunc(l.queue, func(it *item) bool { return l.giveBack(it, it.p.renounce()) })
+		l.queue = slices.DeleteFunc(l.queue, func(it *item) bool { return l.giveBack(it, it.renounce()) })
 	}
 	limit := min(l.of.route.Batch.Count, l.of.route.InFlight-l.flying)
+	if b := l.store; b != nil {
+		limit -= max(0, limit-(l.of.route.InFlight-l.flying-b.unmarked))
+		if b.yielding && !stopping {
+			limit = 0
+		}
+	}
 	if probing {
 		limit = min(limit, 1-l.flying)
 	}
@@ -148,9 +196,12 @@ func (l *lane) cut(probing, stopping bool) (its []*item, more bool) {
 	return its, len(l.queue) > 0
 }
 
-// giveBack answers for it, if so decided, as for one that is not sent.
+// giveBack answers for it, if so decided, as for one that is not sent. l.mu is held.
 func (l *lane) giveBack(it *item, yes bool) bool {
-	if yes {
+	switch {
+	case yes && it.p == nil:
+		l.store.unfeed(it)
+	case yes:
 		it.answer(itemReturned)
 	}
 	return yes
@@ -162,13 +213,13 @@ func (l *lane) batch(limit int) (its []*item) {
 	n := 0
 	for ; n < len(l.queue) && len(its) < limit; n++ {
 		it := l.queue[n]
-		if len(its) > 0 && bytes+it.p.size > l.of.route.Batch.Size {
+		if len(its) > 0 && bytes+it.size > l.of.route.Batch.Size {
 			break
 		}
-		if it.p.s.isDead() || l.giveBack(it, !it.p.begin()) {
+		if it.gone() || l.giveBack(it, !it.begin()) {
 			continue
 		}
-		bytes += it.p.size
+		bytes += it.size
 		its = append(its, it)
 	}
 	clear(l.queue[:n]) // or the array would keep the messages in memory
@@ -180,32 +231,33 @@ func (l *lane) batch(limit int) (its []*item) {
 func (l *lane) purge() {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.queue = slices.DeleteFunc(l.queue, func(it *item) bool { return it.p.s.isDead() })
+	l.queue = slices.DeleteFunc(l.queue, (*item).gone)
+	if b := l.store; b != nil {
+		b.incoming = slices.DeleteFunc(b.incoming, (*item).gone)
+	}
 }
 
 // landed notes that n sent items have an answer, or are back in the queue.
 func (l *lane) landed(n int) {
 	l.mu.Lock()
 	l.flying -= n
+	if b := l.store; b != nil && l.flying == 0 {
+		if b.yielding {
+			b.spill()
+		}
+		b.tryPass()
+		l.note(nil)
+	}
 	l.mu.Unlock()
 	signal(l.wake)
 }
 
-// again puts items back at the head of the queue, in their order.
+// again puts items back at the head of the queue, in their order. Records stay in the journal and are read again.
 func (l *lane) again(its []*item) {
-	if len(its) == 0 {
-		return
-	}
-	l.mu.Lock()
-	l.queue = append(its[:len(its):len(its)], l.queue...)
-	l.mu.Unlock()
-}
-
-// waiting returns how many items are not sent, and how many are sent without an answer.
-func (l *lane) waiting() (queued, flying int) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return len(l.queue), l.flying
+	back := l.parcels(its)
+	l.queue = append(back, l.recall()...)
 }
 
 // fitted is what convert made of an item.
@@ -237,7 +289,7 @@ func (l *lane) fitted(it *item, f fitted) bool {
 		l.of.count.expired.Add(1)
 		it.answer(itemConfirmed)
 	default:
-		l.of.refused(it.p, unsendable(f.err), f.err)
+		l.of.refused(it.source(), unsendable(f.err), f.err)
 		it.answer(itemRefused)
 	}
 	l.landed(1)
@@ -246,7 +298,7 @@ func (l *lane) fitted(it *item, f fitted) bool {
 
 // fit makes the message that is sent: Posthouse's identity, the record key, the target's header conventions.
 func (l *lane) fit(it *item) (*adapters.Message, []bridge.Note, error) {
-	own := *it.p.m // Fit clones what it changes
+	own := *it.m // Fit clones what it changes
 	m := &own
 	m.Track.ID, m.Track.MaybeDup = it.id, it.maybe || m.Track.MaybeDup
 	if m.Track.Origin == "" {
@@ -254,7 +306,7 @@ func (l *lane) fit(it *item) (*adapters.Message, []bridge.Note, error) {
 	}
 	m.Track.Path = append(slices.Clip(m.Track.Path), l.of.hop)
 	if l.target.Key != nil {
-		key, err := l.target.Key.String(it.p.m, l.of.route.Name)
+		key, err := l.target.Key.String(it.m, l.of.route.Name)
 		if err != nil {
 			return nil, nil, fmt.Errorf("key: %w", errExpression{err})
 		}

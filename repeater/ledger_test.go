@@ -16,7 +16,9 @@ import (
 
 	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/adapters/mem"
+	"github.com/posthouse/posthouse/repeater"
 	"github.com/posthouse/posthouse/routes"
+	"github.com/posthouse/posthouse/spool/spooltest"
 )
 
 var (
@@ -91,6 +93,8 @@ type ledger struct {
 
 	silentWait, silentSettle atomic.Bool // the next such call does not return before the test does
 
+	disk *spooltest.Disk // of the spool; nil: the file has none
+
 	mu      sync.Mutex
 	refused map[string]map[int]bool // by target: messages that it has refused at least once; they leave their place
 }
@@ -116,12 +120,26 @@ func newLedger(t *testing.T, seed uint64) *ledger {
 	l.route.Batch.Count = 1 + l.rng.IntN(8)
 	l.route.Retry.MaxDelay = 10 * time.Second
 	l.total = 100 + l.rng.IntN(200)
+	l.spool()
 	if l.rng.IntN(2) == 0 { // far away: many are in flight when a fault comes
 		for _, b := range l.brokers {
 			b.Link().SetLatency(time.Duration(50+l.rng.IntN(950)) * time.Millisecond)
 		}
 	}
 	return l
+}
+
+// spool gives three of four seeds a journal on a disk that forgets.
+func (l *ledger) spool() {
+	mode := []routes.SpoolMode{"", routes.SpoolAuto, routes.SpoolAuto, routes.SpoolAlways, routes.SpoolNever}[l.rng.IntN(5)]
+	if mode == "" {
+		return
+	}
+	l.disk = spooltest.NewDisk()
+	l.table.Spool = &routes.Spool{Dir: "spool", SegmentSize: 32 << 10}
+	l.opts.SpoolFS = l.disk
+	l.route.Spool = routes.RouteSpool{Mode: mode, SlowAfter: 20 * time.Second}
+	l.story = append(l.story, "spool "+string(mode))
 }
 
 // sicken puts an adapter between engine and mem whose calls can be made to hang; for some seeds its targets cannot post.
@@ -192,7 +210,7 @@ func (l *ledger) send() {
 
 // fault does one thing to one broker and tells what.
 func (l *ledger) fault() string {
-	switch l.rng.IntN(12) {
+	switch l.rng.IntN(13) {
 	case 0, 1, 2:
 		return "a: " + l.linkFault("a")
 	case 3:
@@ -203,6 +221,11 @@ func (l *ledger) fault() string {
 		return l.restart()
 	case 5:
 		return l.silence()
+	case 6:
+		if l.disk != nil {
+			return l.crash()
+		}
+		return l.restart()
 	}
 	b := l.targets[l.rng.IntN(len(l.targets))]
 	if l.rng.IntN(2) == 0 {
@@ -222,6 +245,28 @@ func (l *ledger) restart() string {
 	}
 	l.start()
 	return fmt.Sprintf("restart, stopped after %v", took)
+}
+
+// crash ends the repeater at once. Its disk keeps all that was written (the process died), or what was synced and a part of
+// the rest (the power failed).
+func (l *ledger) crash() string {
+	keep := []int{100, 100, 50, 0}[l.rng.IntN(4)]
+	l.disk.CrashAfter(0)
+	image := l.disk.Image(keep, l.rng)
+	for name, b := range l.brokers {
+		b.Link().Refuse()
+		b.Link().Cut()
+		l.breaks[name]++
+	}
+	l.stop()
+	<-l.done // what it says of its disk is of no interest
+	for _, b := range l.brokers {
+		b.Start()
+		b.Link().Allow()
+	}
+	l.disk, l.opts.SpoolFS = image, image
+	l.start()
+	return fmt.Sprintf("crash, %d %% of what was not synced is kept", keep)
 }
 
 // silence makes one call of the adapter hang.
@@ -296,7 +341,7 @@ func (l *ledger) bounded() {
 		l.t.Errorf("%d deliveries unsettled, prefetch %d", open, l.route.Prefetch)
 	}
 	for _, lane := range l.rep.Status().Routes[0].Lanes {
-		if lane.InFlight > l.route.InFlight || lane.Waiting+lane.InFlight > l.route.Prefetch+l.route.InFlight {
+		if lane.InFlight > l.route.InFlight || lane.Waiting+lane.InFlight > l.route.Prefetch+l.route.InFlight+l.route.Batch.Count {
 			l.t.Errorf("%s: %d waiting, %d in flight", lane.Name, lane.Waiting, lane.InFlight)
 		}
 	}
@@ -319,6 +364,9 @@ func (l *ledger) heal() {
 func (l *ledger) drained() {
 	l.t.Helper()
 	l.empty("a", "in")
+	l.until("an empty spool", func() bool {
+		return !slices.ContainsFunc(l.rep.Status().Routes[0].Lanes, func(s repeater.LaneStatus) bool { return s.Spooled > 0 })
+	})
 	l.up()
 	for _, lane := range l.rep.Status().Routes[0].Lanes {
 		if lane.Waiting != 0 || lane.InFlight != 0 {

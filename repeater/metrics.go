@@ -19,6 +19,9 @@ type metrics struct {
 	retries, duplicates       *prometheus.CounterVec
 	settleErrors, unclass     *prometheus.CounterVec
 	abandoned, notes          *prometheus.CounterVec
+	spooled, turnedAway       *prometheus.CounterVec
+	corrupt                   prometheus.Counter
+	sync                      prometheus.Histogram
 	latency, confirm          *prometheus.HistogramVec
 }
 
@@ -27,6 +30,19 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "posthouse", Name: name, Help: help}, labels)
 		r.MustRegister(c)
 		return c
+	}
+	one := func(name, help string) prometheus.Counter {
+		c := prometheus.NewCounter(prometheus.CounterOpts{Namespace: "posthouse", Name: name, Help: help})
+		r.MustRegister(c)
+		return c
+	}
+	duration := func(name, help string) prometheus.Histogram {
+		h := prometheus.NewHistogram(prometheus.HistogramOpts{
+			Namespace: "posthouse", Name: name, Help: help,
+			Buckets: prometheus.ExponentialBuckets(0.00005, 4, 9), NativeHistogramBucketFactor: 1.1,
+		})
+		r.MustRegister(h)
+		return h
 	}
 	histogram := func(name, help string, labels ...string) *prometheus.HistogramVec {
 		h := prometheus.NewHistogramVec(prometheus.HistogramOpts{
@@ -49,6 +65,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		duplicates:     counter("route_duplicate_messages_total", "Messages that may have arrived twice.", "route", "kind"),
 		settleErrors:   counter("route_settle_errors_total", "Settles that the source did not take.", "route"),
 		unclass:        counter("lane_unclassified_errors_total", "Errors without a kind: bugs of an adapter.", "route", "target"),
+		spooled:        counter("spool_appended_messages_total", "Messages written to the spool.", "route", "target"),
+		turnedAway:     counter("spool_turned_away_messages_total", "Messages handed back because the spool had no room.", "route", "target"),
+		corrupt:        one("spool_corrupt_records_total", "Records that were in the spool and cannot be read any more."),
+		sync:           duration("spool_sync_seconds", "One write and sync of the journal."),
 		abandoned:      counter("lane_abandoned_targets_total", "Targets given up because an answer never came: bugs of an adapter.", "route", "target"),
 		notes:          counter("route_conversion_notes_total", "What the conversion between protocols could not keep as it was.", "route", "field", "what"),
 		latency:        histogram("route_latency_seconds", "From received to confirmed.", "route"),
@@ -110,6 +130,8 @@ type laneCounts struct {
 	unclassified          prometheus.Counter
 	abandoned             prometheus.Counter
 	duplicates            prometheus.Counter
+	spooled, turnedAway   prometheus.Counter
+	corrupt               prometheus.Counter
 	refused, gone, unsure prometheus.Counter
 	forwardedN, retriesN  atomic.Int64
 }
@@ -118,6 +140,7 @@ func (m *metrics) lane(route, target string) *laneCounts {
 	return &laneCounts{
 		forwarded: m.forwarded.WithLabelValues(route, target), bytes: m.forwardedBytes.WithLabelValues(route, target),
 		confirm: m.confirm.WithLabelValues(route, target), abandoned: m.abandoned.WithLabelValues(route, target), unclassified: m.unclass.WithLabelValues(route, target),
+		spooled: m.spooled.WithLabelValues(route, target), turnedAway: m.turnedAway.WithLabelValues(route, target), corrupt: m.corrupt,
 		duplicates: m.duplicates.WithLabelValues(route, "possible-sent"),
 		refused:    m.retries.WithLabelValues(route, target, "refused"),
 		gone:       m.retries.WithLabelValues(route, target, "unreachable"),
@@ -143,9 +166,9 @@ func (l *lane) confirmed(it *item, sent time.Time) {
 	now := time.Now()
 	l.count.forwardedN.Add(1)
 	l.count.forwarded.Inc()
-	l.count.bytes.Add(float64(it.p.size))
+	l.count.bytes.Add(float64(it.size))
 	l.count.confirm.Observe(now.Sub(sent).Seconds())
-	l.of.count.latency.Observe(now.Sub(it.p.at).Seconds())
+	l.of.count.latency.Observe(now.Sub(it.at).Seconds())
 	if it.maybe {
 		l.count.duplicates.Inc()
 	}

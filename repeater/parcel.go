@@ -25,14 +25,36 @@ type parcel struct {
 	unwanted bool // refused by a route before any of its lanes saw it
 }
 
-// An item is a parcel in one lane.
+// An item is a message in one lane: of a parcel that waits to be settled, or of a record of the journal.
 type item struct {
-	p     *parcel
+	m     *adapters.Message
+	size  int64
+	at    time.Time // received
 	lane  *lane
 	id    string // posthouse-id: the same on every retry
 	maybe bool   // sent before, outcome unknown
 	noted bool   // the notes of its conversion are counted
 	state itemState
+
+	p   *parcel // nil: it comes from the journal
+	seq uint64  // in the journal
+}
+
+// gone reports whether nobody waits for it any more: its broker gives it out again.
+func (it *item) gone() bool { return it.p != nil && it.p.s.isDead() }
+
+// begin reports whether it may be sent, or written to the journal.
+func (it *item) begin() bool { return it.p == nil || it.p.begin() }
+
+// renounce reports whether it will never be sent in this run. A record stays in the journal.
+func (it *item) renounce() bool { return it.p == nil || it.p.renounce() }
+
+// source names it for the log: the source's own id, or the one that it has here.
+func (it *item) source() string {
+	if it.p != nil {
+		return it.p.d.SourceID
+	}
+	return it.id
 }
 
 // What becomes of a parcel while the repeater stops is the same in all its lanes.
@@ -55,14 +77,19 @@ func (p *parcel) renounce() bool {
 type itemState uint8
 
 const (
-	itemOpen      itemState = iota
-	itemConfirmed           // the target has it
-	itemRefused             // the target will never take it
-	itemReturned            // not sent: the repeater is stopping
+	itemOpen       itemState = iota
+	itemConfirmed            // the target has it, or the journal
+	itemRefused              // the target will never take it
+	itemReturned             // not sent: the repeater is stopping
+	itemTurnedAway           // no room in the spool, and the route says reject
 )
 
 // answer notes what became of it and, when it was the last of its parcel, decides about the settle.
 func (it *item) answer(st itemState) {
+	if it.p == nil {
+		it.lane.store.answered(it, st)
+		return
+	}
 	it.state = st // read by conclude only, behind the counter
 	if it.p.open.Add(-1) == 0 {
 		it.p.conclude()
@@ -72,13 +99,14 @@ func (it *item) answer(st itemState) {
 // refuse marks p as refused on route r before any lane saw it.
 func (p *parcel) refuse(r *routeRun, reason string, err error) {
 	p.unwanted = true
-	r.refused(p, reason, err)
+	r.refused(p.d.SourceID, reason, err)
 }
 
 // conclude decides the settle of p: Accepted only if every lane has confirmed it.
 func (p *parcel) conclude() {
-	var confirmed, refused, returned bool
+	var confirmed, refused, returned, away bool
 	for _, it := range p.items {
+		away = away || it.state == itemTurnedAway
 		confirmed = confirmed || it.state == itemConfirmed
 		refused = refused || it.state == itemRefused
 		returned = returned || it.state == itemReturned
@@ -86,7 +114,9 @@ func (p *parcel) conclude() {
 	switch {
 	case returned:
 		p.s.ready(p, adapters.Released)
-	case refused || p.unwanted:
+	case away && !confirmed && !refused:
+		p.s.ready(p, adapters.Rejected)
+	case away || refused || p.unwanted: // what some lane has must not be handed back: only the others try again
 		if p.s.park() {
 			go p.park(confirmed)
 		}
@@ -110,7 +140,7 @@ func (p *parcel) park(confirmed bool) {
 	}
 	var again []*item
 	for _, it := range p.items {
-		if it.state == itemRefused {
+		if it.state == itemRefused || it.state == itemTurnedAway {
 			it.state = itemOpen
 			again = append(again, it)
 		}

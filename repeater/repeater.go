@@ -2,6 +2,7 @@ package repeater
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -13,6 +14,7 @@ import (
 	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/bridge"
 	"github.com/posthouse/posthouse/routes"
+	"github.com/posthouse/posthouse/spool/vfs"
 )
 
 // Options are the settings of a Repeater that are not in the file. The zero value is useful.
@@ -24,6 +26,9 @@ type Options struct {
 	Slow    time.Duration         // retry of what an operator has to mend; 0 = 1 minute
 	Metrics prometheus.Registerer // nil = nowhere
 	Getenv  func(string) string   // source of {env: NAME} secrets; nil = none is set
+
+	AcceptEpoch bool   // take a spool that was copied from elsewhere
+	SpoolFS     vfs.FS // the spool's directory in place of the file's spool.dir; nil = that one
 }
 
 func (o Options) withDefaults() Options {
@@ -58,6 +63,8 @@ type Repeater struct {
 	opts    Options
 	configs map[string]adapters.Config
 	flows   []*flow
+	journal *journal // nil: the file has no spool
+	metrics *metrics
 	started time.Time
 }
 
@@ -76,6 +83,7 @@ func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 	o = o.withDefaults()
 	r := &Repeater{table: t, kinds: kinds, opts: o, configs: map[string]adapters.Config{}, started: time.Now()}
 	m := newMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics))
+	r.metrics = m
 	gates := map[string]*gate{}
 	for name, b := range t.Brokers {
 		c, err := b.Resolve(o.Getenv)
@@ -93,7 +101,22 @@ func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 			r.flows = append(r.flows, f)
 		}
 	}
+	r.newJournal()
 	return r, prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics).Register(newGauges(r))
+}
+
+// newJournal notes which lanes the file has; Run opens it.
+func (r *Repeater) newJournal() {
+	if r.table.Spool == nil {
+		return
+	}
+	known := map[string]bool{}
+	for _, route := range r.table.Routes {
+		for _, t := range route.To {
+			known[route.Name+"/"+t.Name] = true
+		}
+	}
+	r.journal = &journal{dir: spoolDir(r.table.Spool, r.opts.Name), cfg: r.table.Spool, log: r.opts.Log, known: known}
 }
 
 // flow wires the enabled routes of one source; nil if there is none.
@@ -144,21 +167,37 @@ func (r *Repeater) newRoute(route *routes.Route, gates map[string]*gate, m *metr
 			InFlight: route.InFlight, MaxSize: route.MaxMessageSize, Confirm: route.ConfirmTimeout,
 		}.WithDefaults()
 		log := run.log.With("target", t.Name, "broker", b.Name)
-		run.lanes = append(run.lanes, &lane{
+		l := &lane{
 			name: route.Name + "/" + t.Name, of: run, target: t, adapter: r.kinds[b.Kind], cfg: cfg,
 			caps: r.kinds[b.Kind].Capabilities(cfg), gate: gates[b.Name], end: newEnd(log.With("end", "target")),
 			ids: ids.lane(), now: r.opts.Now, log: log, count: m.lane(route.Name, t.Name),
 			back: backoff{delay: route.Retry.Delay, max: route.Retry.MaxDelay, jitter: 0.2},
-			wake: make(chan struct{}, 1),
-		})
+			wake: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
+		}
+		l.end.changed = l.linkChanged
+		run.lanes = append(run.lanes, l)
 	}
 	return run
 }
 
 // Run serves all routes until ctx ends, then stops receiving, settles what is confirmed, returns the rest to the
 // sources, and comes back within the grace period. Its error says which embedded broker could not be started; a broker
-// that is away is no error.
+// that is away is no error. The spool is opened first and closed last.
 func (r *Repeater) Run(ctx context.Context) error {
+	if err := r.openJournal(ctx); err != nil {
+		return err
+	}
+	err := r.serve(ctx)
+	if cerr := r.journal.close(r.unsure()); cerr != nil {
+		r.opts.Log.Error(msgSpoolClose, "err", cerr)
+		err = errors.Join(err, cerr)
+	}
+	r.opts.Log.Info(msgStopped)
+	return err
+}
+
+// serve runs all routes until ctx ends.
+func (r *Repeater) serve(ctx context.Context) error {
 	hosts, err := r.startHosts(ctx)
 	defer func() {
 		for _, h := range hosts {
@@ -174,7 +213,6 @@ func (r *Repeater) Run(ctx context.Context) error {
 		wg.Go(func() { f.run(ctx) })
 	}
 	wg.Wait()
-	r.opts.Log.Info(msgStopped)
 	return nil
 }
 
@@ -198,10 +236,11 @@ func (r *Repeater) startHosts(ctx context.Context) (hosts []io.Closer, err error
 
 // Status returns a snapshot in file order of the sources.
 func (r *Repeater) Status() Status {
-	s := Status{Repeater: r.opts.Name, Hash: r.table.Hash, Started: r.started}
+	s := Status{Repeater: r.opts.Name, Hash: r.table.Hash, Started: r.started, Spool: r.journal.status()}
 	for _, f := range r.flows {
 		s.Routes = append(s.Routes, f.status()...)
 	}
+	s.findOldest()
 	return s
 }
 
@@ -216,11 +255,11 @@ func (r *Repeater) targetName(route string, i int) string {
 	return ""
 }
 
-// refused counts and logs that p was set aside on this route: the first in full, then one a minute.
-func (r *routeRun) refused(p *parcel, reason string, err error) {
+// refused counts and logs that a message was set aside on this route: the first in full, then one a minute.
+func (r *routeRun) refused(id, reason string, err error) {
 	r.count.refused(reason)
 	if more, ok := r.fold.line(time.Now()); ok {
-		r.log.Warn(msgRefused, "reason", reason, "msg_id", p.d.SourceID, "attempt", p.d.Attempt, "err", err, "repeats", more)
+		r.log.Warn(msgRefused, "reason", reason, "msg_id", id, "err", err, "repeats", more)
 	}
 }
 

@@ -82,6 +82,9 @@ func (s *sending) run(stop, work context.Context) error {
 func (s *sending) exchange(stop, post, work context.Context) {
 	var wg sync.WaitGroup
 	wg.Go(func() { s.collect(work) })
+	if b := s.l.store; b != nil {
+		wg.Go(func() { b.feed(post) })
+	}
 	wg.Go(func() { probeIdle(post, s.l.cfg.Heartbeat, s.t, s.ok.Load, s.l.end.works, s.fail) })
 	s.postAll(stop, post)
 	s.cancel()
@@ -321,6 +324,7 @@ func (s *sending) settle(f *flight, it *item, err error) (again bool) {
 	case err == nil:
 		if s.ok.Add(1) == 1 {
 			s.l.end.works()
+			s.l.work(true)
 		}
 		s.l.confirmed(it, f.at)
 		return false
@@ -332,7 +336,7 @@ func (s *sending) settle(f *flight, it *item, err error) (again bool) {
 		}
 		return true
 	}
-	s.l.of.refused(it.p, refusal(err), err)
+	s.l.of.refused(it.source(), refusal(err), err)
 	it.answer(itemRefused)
 	return false
 }

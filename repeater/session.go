@@ -20,8 +20,9 @@ type session struct {
 
 	mu       sync.Mutex
 	limits   adapters.Limits
-	count    int   // received, not yet settled
-	bytes    int64 // of them
+	count    int       // received, not yet settled
+	bytes    int64     // of them
+	full     time.Time // since when the source is at its limit; zero below half of it
 	done     map[adapters.Outcome][]*parcel
 	finished bool  // nothing more will be received
 	dead     error // why it cannot settle any more
@@ -45,6 +46,9 @@ func (s *session) room(ctx context.Context) (int, error) {
 		n := s.limits.Prefetch - s.count
 		if s.bytes >= s.limits.PrefetchBytes {
 			n = 0
+		}
+		if n <= 0 && s.full.IsZero() {
+			s.full = time.Now()
 		}
 		s.mu.Unlock()
 		if n > 0 {
@@ -117,8 +121,18 @@ func (s *session) settled(ps []*parcel) {
 		s.count--
 		s.bytes -= p.size
 	}
+	if s.count <= s.limits.Prefetch/2 && s.bytes <= s.limits.PrefetchBytes/2 {
+		s.full = time.Time{}
+	}
 	s.mu.Unlock()
 	signal(s.free)
+}
+
+// pressed returns since when the source is at its limit, zero if it is not, and how many messages are not settled.
+func (s *session) pressed() (since time.Time, open int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.full, s.count
 }
 
 // finish says that nothing more will be received: the settling ends when nothing is open.

@@ -4,6 +4,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posthouse/posthouse/routes"
 )
 
 // Status is a snapshot of everything that runs. Its states are facts: nothing in it is inferred from configuration.
@@ -11,6 +13,7 @@ type Status struct {
 	Repeater string        `json:"repeater"`
 	Hash     string        `json:"config_hash"`
 	Started  time.Time     `json:"started"`
+	Spool    *SpoolStatus  `json:"spool"` // null: the file has no spool section
 	Routes   []RouteStatus `json:"routes"`
 }
 
@@ -29,54 +32,157 @@ type RouteStatus struct {
 type LaneStatus struct {
 	Name      string    `json:"name"` // ROUTE/TARGET
 	State     string    `json:"state"`
+	Since     time.Time `json:"since"`
 	Link      EndStatus `json:"link"`
 	Waiting   int       `json:"waiting_messages"`   // received, not sent
 	InFlight  int       `json:"in_flight_messages"` // sent, not confirmed
 	Forwarded int64     `json:"forwarded_messages"`
 	Retries   int64     `json:"retries"`
+
+	Spooled      uint64     `json:"spooled_messages"` // in the journal, not confirmed or their done mark not on disk
+	SpooledBytes int64      `json:"spooled_bytes"`
+	Limit        int64      `json:"limit_bytes"` // of SpooledBytes; 0 = none
+	Oldest       *time.Time `json:"oldest_message_at,omitempty"`
+	Held         int        `json:"held_messages"` // of the spooled: refused by the target, tried again after a pause
+	SpooledTotal int64      `json:"spooled_total"` // written to the journal since the start
+	Error        string     `json:"last_error,omitempty"`
 }
 
-// states of lanes and routes, best first.
-var laneStates = map[LinkState]string{LinkUp: "pass-through", LinkStarting: "starting", LinkDown: "blocked", LinkBlocked: "blocked"}
+// The states of a lane.
+const (
+	stateStarting    = "starting"
+	statePassThrough = "pass-through" // the source is settled when the target has confirmed
+	stateSpooling    = "spooling"     // the target is away: the source is settled when the record is on disk
+	stateDraining    = "draining"     // the journal is sent in order, new messages go to its tail
+	stateFull        = "full"         // no room in the journal: nothing is received
+	stateHeld        = "held"         // too many refused messages are set aside
+	stateBlocked     = "blocked"      // refused by the broker, or away while there is no spool
+	stateFailed      = "failed"       // the journal takes nothing until the next start
+)
+
+var allStates = []string{stateStarting, statePassThrough, stateSpooling, stateDraining, stateFull, stateHeld, stateBlocked, stateFailed}
+
+// linkStates are the states of a lane that passes, by that of its link.
+var linkStates = map[LinkState]string{LinkUp: statePassThrough, LinkStarting: stateStarting, LinkDown: stateBlocked, LinkBlocked: stateBlocked}
+
+// badness orders the states: a route shows its worst lane.
+var badness = map[string]int{
+	statePassThrough: 0, stateDraining: 1, stateStarting: 2, stateSpooling: 3, stateHeld: 4, stateFull: 5, stateBlocked: 6, stateFailed: 7,
+}
 
 func (f *flow) status() []RouteStatus {
 	var out []RouteStatus
 	for _, r := range f.routes {
-		worst := f.end.current()
 		s := RouteStatus{
-			Name: r.route.Name, Source: f.end.status(f.source),
+			Name: r.route.Name, Source: f.end.status(f.source), State: linkStates[f.end.current()],
 			Received: r.count.inN.Load(), Filtered: r.count.filteredN.Load(), Refused: r.count.refusedN.Load(),
 		}
 		for _, l := range r.lanes {
-			s.Lanes = append(s.Lanes, l.status())
-			worst = worse(worst, l.end.current())
+			st := l.status()
+			s.Lanes = append(s.Lanes, st)
+			if badness[st.State] > badness[s.State] {
+				s.State = st.State
+			}
 		}
-		s.State = laneStates[worst]
 		out = append(out, s)
 	}
 	return out
 }
 
-func (l *lane) status() LaneStatus {
-	queued, flying := l.waiting()
-	return LaneStatus{
-		Name: l.name, State: laneStates[l.end.current()], Link: l.end.status(l.target.Addr),
-		Waiting: queued, InFlight: flying, Forwarded: l.count.forwardedN.Load(), Retries: l.count.retriesN.Load(),
+// state is what the lane does now. l.mu is held.
+func (l *lane) state() string {
+	b, link := l.store, l.end.current()
+	switch {
+	case b == nil:
+		return linkStates[link]
+	case b.failed != nil:
+		return stateFailed
+	case b.full != nil:
+		return stateFull
+	case len(b.held) >= maxHeld:
+		return stateHeld
+	case !b.stored:
+		return linkStates[link]
+	case !b.working || link != LinkUp:
+		return stateSpooling
+	case b.mode == routes.SpoolAlways && b.waiting() <= uint64(l.of.route.InFlight):
+		return statePassThrough // it keeps up
 	}
+	return stateDraining
 }
 
-func worse(a, b LinkState) LinkState {
-	rank := func(s LinkState) int { return [...]int{LinkUp: 0, LinkStarting: 1, LinkDown: 2, LinkBlocked: 3}[s] }
-	if rank(b) > rank(a) {
-		return b
+// note logs a change of the state. l.mu is held.
+func (l *lane) note(why error) {
+	if why != nil {
+		l.reason = why
 	}
-	return a
+	s := l.state()
+	if s == l.shown {
+		return
+	}
+	attrs := []any{"from", l.shown, "to", s}
+	if l.store != nil {
+		attrs = append(attrs, "spooled", l.store.records)
+	}
+	if why != nil {
+		attrs = append(attrs, "err", why)
+	}
+	l.log.Info(msgLane, attrs...)
+	l.shown, l.since = s, time.Now()
+}
+
+func (l *lane) status() LaneStatus {
+	l.mu.Lock()
+	s := LaneStatus{
+		Name: l.name, State: l.state(), Since: l.since, Waiting: len(l.queue), InFlight: l.flying,
+		Forwarded: l.count.forwardedN.Load(), Retries: l.count.retriesN.Load(),
+	}
+	if l.reason != nil {
+		s.Error = l.reason.Error()
+	}
+	b := l.store
+	if b != nil {
+		s.Waiting += len(b.incoming) + b.appending
+		s.Spooled, s.Limit, s.Held, s.SpooledTotal = b.records, b.quota, len(b.held), b.appended
+	}
+	l.mu.Unlock()
+	s.Link = l.end.status(l.target.Addr)
+	if s.Error == "" {
+		s.Error = s.Link.Error
+	}
+	if b != nil {
+		s.SpooledBytes = b.j.Stats().Bytes
+		s.Oldest = b.oldest()
+	}
+	return s
+}
+
+// holds is how many received messages wait in the lane, or in flight, for an answer.
+func (l *lane) holds() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return len(l.queue) + l.flying
+}
+
+// oldest is when the message at the head of the journal was received; nil if there is none.
+func (b *store) oldest() *time.Time {
+	rec, ready, err := b.j.Reader(1).TryNext()
+	if err != nil || ready != nil {
+		return nil
+	}
+	m, err := DecodeRecord(rec.Body)
+	if err != nil {
+		return nil
+	}
+	at := time.UnixMilli(m.Received)
+	return &at
 }
 
 // gauges are what is read from the running flows at scrape time.
 type gauges struct {
 	r                                  *Repeater
 	attached, linkUp, state, inFlight_ *prometheus.Desc
+	spool                              spoolGauges
 }
 
 func newGauges(r *Repeater) *gauges {
@@ -85,6 +191,7 @@ func newGauges(r *Repeater) *gauges {
 	}
 	return &gauges{
 		r:        r,
+		spool:    newSpoolGauges(desc),
 		attached: desc("route_source_attached", "1 while the source is attached and answers.", "route"),
 		linkUp:   desc("link_up", "1 while the target is attached and answers.", "route", "target"),
 		state:    desc("lane_state", "1 for the state that the lane is in.", "route", "target", "state"),
@@ -99,6 +206,7 @@ func (g *gauges) Describe(c chan<- *prometheus.Desc) {
 	c <- g.linkUp
 	c <- g.state
 	c <- g.inFlight_
+	g.spool.describe(c)
 }
 
 // Collect implements prometheus.Collector.
@@ -106,14 +214,19 @@ func (g *gauges) Collect(c chan<- prometheus.Metric) {
 	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
 		c <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
-	for _, r := range g.r.Status().Routes {
+	st := g.r.Status()
+	g.spool.journal(gauge, st.Spool)
+	for _, r := range st.Routes {
 		gauge(g.attached, is(r.Source.State == LinkUp.String()), r.Name)
 		for i, l := range r.Lanes {
 			target := g.r.targetName(r.Name, i)
 			gauge(g.linkUp, is(l.Link.State == LinkUp.String()), r.Name, target)
 			gauge(g.inFlight_, float64(l.InFlight), r.Name, target)
-			for _, s := range []string{"starting", "pass-through", "blocked"} {
+			for _, s := range allStates {
 				gauge(g.state, is(l.State == s), r.Name, target, s)
+			}
+			if st.Spool != nil {
+				g.spool.lane(gauge, l, r.Name, target)
 			}
 		}
 	}

@@ -34,7 +34,7 @@ var layers = map[string][]string{
 	"routes/...":           {},
 	"spool":                {"spool/..."},
 	"spool/...":            {"spool", "spool/..."},
-	"repeater":             {"adapters", "bridge", "routes", "spool"},
+	"repeater":             {"adapters", "bridge", "routes", "spool", "spool/..."},
 	"repeater/admin":       {"repeater", "adapters", "bridge", "routes", "spool"},
 	"cmd/...":              {"..."},
 	"examples":             {},

@@ -1,0 +1,206 @@
+package repeater
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/posthouse/posthouse/spool"
+)
+
+// feed puts records into the lane's queue, in their order, as long as a target is in use. What it has fed and what got
+// no answer is read again by the next one. It holds no more than a window and a batch in memory.
+func (b *store) feed(ctx context.Context) {
+	r := b.j.Reader(1)
+	for b.hasRoom(ctx) {
+		rec, err := b.read(ctx, r)
+		if err != nil {
+			return
+		}
+		it := b.open(rec)
+		if it == nil {
+			continue
+		}
+		if b.rate != nil && b.rate.Wait(ctx) != nil {
+			return
+		}
+		b.offer(ctx, it)
+	}
+}
+
+// hasRoom blocks until another record may be fed, and reports false when ctx ends.
+func (b *store) hasRoom(ctx context.Context) bool {
+	for ctx.Err() == nil {
+		if b.mayFeed() {
+			return true
+		}
+		select {
+		case <-b.room:
+		case <-ctx.Done():
+		}
+	}
+	return false
+}
+
+func (b *store) mayFeed() bool {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	route := b.l.of.route
+	return b.failed == nil && len(b.fed) < route.InFlight+route.Batch.Count && b.fedBytes < route.PrefetchSize
+}
+
+// read returns the next record to be sent: one that was set aside and is due again, or the next in order. It blocks until
+// there is one; its error is that of ctx.
+func (b *store) read(ctx context.Context, r *spool.Reader) (spool.Item, error) {
+	for {
+		seq, due := b.dueHeld()
+		if !due.IsZero() && !due.After(time.Now()) {
+			if rec, ok := b.again(seq); ok {
+				return rec, nil
+			}
+			continue
+		}
+		rec, ready, err := b.inOrder(r)
+		switch {
+		case err != nil && !b.unreadable(err):
+			ready = nil // the disk does not answer: later
+			due = time.Now().Add(spaceTick)
+		case err != nil:
+			continue
+		case ready == nil && rec.Seq != 0:
+			return rec, nil
+		}
+		if err := b.await(ctx, ready, due); err != nil {
+			return rec, err
+		}
+	}
+}
+
+// inOrder is the reader's next record that is not set aside, or the channel that says when to look again; nil and no
+// record if the lane stops at what is set aside.
+func (b *store) inOrder(r *spool.Reader) (spool.Item, <-chan struct{}, error) {
+	for {
+		if b.stopsAtHeld() {
+			return spool.Item{}, nil, nil
+		}
+		rec, ready, err := r.TryNext()
+		if err != nil || ready != nil || !b.skips(rec.Seq) {
+			return rec, ready, err
+		}
+	}
+}
+
+// await blocks until ready is closed, due has come (nil and zero never do), or a record got its answer.
+func (b *store) await(ctx context.Context, ready <-chan struct{}, due time.Time) error {
+	var alarm <-chan time.Time
+	if !due.IsZero() {
+		t := time.NewTimer(time.Until(due))
+		defer t.Stop()
+		alarm = t.C
+	}
+	select {
+	case <-ready:
+	case <-alarm:
+	case <-b.room:
+	case <-ctx.Done():
+	}
+	return ctx.Err()
+}
+
+// unreadable counts a record that the disk has lost, and goes on behind it; false for any other error.
+func (b *store) unreadable(err error) bool {
+	var c *spool.CorruptError
+	if !errors.As(err, &c) {
+		b.l.log.Error(msgRead, "err", err)
+		return false
+	}
+	b.l.log.Error(msgCorrupt, "file", c.File, "offset", c.Offset, "seq", c.Seq, "err", err)
+	b.l.count.corrupt.Inc()
+	if c.Seq != 0 {
+		b.done(c.Seq)
+	}
+	return true
+}
+
+// again reads one record that was set aside; false if it is done meanwhile.
+func (b *store) again(seq uint64) (spool.Item, bool) {
+	b.l.mu.Lock()
+	delete(b.held, seq)
+	b.l.mu.Unlock()
+	rec, ready, err := b.j.Reader(seq).TryNext()
+	if err != nil {
+		b.unreadable(err)
+	}
+	return rec, err == nil && ready == nil && rec.Seq == seq
+}
+
+// dueHeld returns the record set aside that is due first; the zero time if there is none.
+func (b *store) dueHeld() (first uint64, due time.Time) {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	for seq, at := range b.held {
+		if due.IsZero() || at.Before(due) || at.Equal(due) && seq < first {
+			first, due = seq, at
+		}
+	}
+	return first, due
+}
+
+// skips reports whether a record is not read in its order: it is set aside, or was and is under way now.
+func (b *store) skips(seq uint64) bool {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	_, held := b.held[seq]
+	return held || b.fed[seq]
+}
+
+func (b *store) stopsAtHeld() bool {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	return len(b.held) >= maxHeld
+}
+
+// open makes an item of rec; nil for one that is too old, and for one that cannot be understood, which is set aside: a
+// later version of the program may know it.
+func (b *store) open(rec spool.Item) *item {
+	it, err := b.l.decodeItem(rec)
+	if err != nil {
+		b.l.log.Error(msgRead, "seq", rec.Seq, "err", err)
+		b.l.mu.Lock()
+		b.held[rec.Seq] = time.Now().Add(b.l.gate.slow)
+		b.l.mu.Unlock()
+		return nil
+	}
+	if b.maxAge > 0 && b.l.now().Sub(it.at) > b.maxAge {
+		b.l.of.count.expired.Inc()
+		b.done(rec.Seq)
+		return nil
+	}
+	return it
+}
+
+// mayBeSent reports whether a record of an earlier life may have been sent in it. lane.mu is held.
+func (b *store) mayBeSent(seq uint64) bool {
+	if seq > b.sent && !b.unsure[seq] {
+		b.doubtful--
+		return b.doubtful >= 0
+	}
+	return true
+}
+
+// offer puts it at the tail of the lane's queue, marked if it may have been sent before.
+func (b *store) offer(ctx context.Context, it *item) {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	if ctx.Err() != nil {
+		return
+	}
+	if it.seq < b.first && b.mayBeSent(it.seq) {
+		b.unsure[it.seq] = true
+	}
+	it.maybe = it.maybe || b.unsure[it.seq]
+	b.fed[it.seq] = true
+	b.fedBytes += it.size
+	b.l.queue = append(b.l.queue, it)
+	signal(b.l.wake)
+}

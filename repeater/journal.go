@@ -1,0 +1,251 @@
+package repeater
+
+import (
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/posthouse/posthouse/routes"
+	"github.com/posthouse/posthouse/spool"
+)
+
+// The states of the journal in SpoolStatus, besides those of package spool.
+const (
+	spoolOpening = "opening"
+	spoolOK      = "ok"
+	spoolClosed  = "closed"
+)
+
+// scanLine is how often a long reading of the journal is logged.
+const scanLine = 5 * time.Second
+
+// A journal is the spool of one repeater while it runs.
+type journal struct {
+	dir string
+	cfg *routes.Spool
+	log *slog.Logger
+
+	mu       sync.Mutex
+	s        *spool.Spool // nil before it is open
+	closed   bool
+	recovery *Recovery
+	known    map[string]bool // lanes of the file, those of disabled routes too
+}
+
+// openJournal opens the spool of the file and gives the lanes their part of it. Its errors are for an operator: the
+// directory cannot be written, is in use, comes from elsewhere or from a newer program.
+func (r *Repeater) openJournal(ctx context.Context) error {
+	j := r.journal
+	if j == nil {
+		return nil
+	}
+	begin := time.Now()
+	o, err := r.spoolOptions()
+	if err != nil {
+		return fmt.Errorf("spool %s: %w", j.dir, err)
+	}
+	s, rep, err := spool.Open(ctx, o)
+	if err != nil {
+		return fmt.Errorf("spool %s: %w", j.dir, err)
+	}
+	j.opened(s, rep, time.Since(begin))
+	if err := r.giveLanes(ctx, s, rep.Clean); err != nil {
+		_ = s.Close() // the first error says what is wrong
+		return fmt.Errorf("spool %s: %w", j.dir, err)
+	}
+	for _, o := range j.orphans() {
+		j.log.Warn(msgOrphan, "lane", o.Name, "messages", o.Messages, "bytes", o.Bytes)
+	}
+	return nil
+}
+
+// spoolOptions are those of the file; the directory is made.
+func (r *Repeater) spoolOptions() (spool.Options, error) {
+	j := r.journal
+	o := spool.Options{
+		MaxBytes: j.cfg.MaxSize, SegmentSize: j.cfg.SegmentSize, SyncEvery: j.cfg.Sync.Every, NoSync: j.cfg.Sync.Never,
+		AcceptEpoch: r.opts.AcceptEpoch, Progress: j.progress(), FS: r.opts.SpoolFS,
+		Observe: func(d time.Duration, _, _ int) { r.metrics.sync.Observe(d.Seconds()) },
+	}
+	if o.FS != nil {
+		return o, nil
+	}
+	if err := os.MkdirAll(j.dir, 0o700); err != nil {
+		return o, err
+	}
+	o.Dir = j.dir
+	o.Owner = owner(r.opts.Name, j.dir)
+	return o, nil
+}
+
+// owner names the host and the directory, so that a copy of it is noticed: a copy has another inode.
+func owner(name, dir string) string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return fmt.Sprintf("%s/%s/%d", host, name, inode(dir))
+}
+
+// progress logs how far the reading of the journal is, when it takes long.
+func (j *journal) progress() func(done, total int64) {
+	last := time.Now()
+	return func(done, total int64) {
+		if now := time.Now(); now.Sub(last) >= scanLine {
+			last = now
+			j.log.Info(msgSpoolScan, "bytes", done, "of", total)
+		}
+	}
+}
+
+// opened notes and logs what was found.
+func (j *journal) opened(s *spool.Spool, rep *spool.RecoveryReport, took time.Duration) {
+	rec := &Recovery{
+		Clean: rep.Clean, Records: rep.Records, Scanned: rep.Scanned, Torn: rep.Torn, Seconds: took.Seconds(),
+		Damage: []string{}, Missing: []string{},
+	}
+	for _, d := range rep.Damage {
+		j.log.Error(msgSpoolDamage, "damage", d.String())
+		rec.Damage = append(rec.Damage, d.String())
+	}
+	for _, m := range rep.Missing {
+		j.log.Error(msgSpoolLost, "lane", m.Lane, "first", m.First, "last", m.Last)
+		rec.Missing = append(rec.Missing, fmt.Sprintf("%s %d-%d", m.Lane, m.First, m.Last))
+	}
+	j.log.Info(msgSpoolOpen, "dir", j.dir, "messages", rep.Records, "scanned", rep.Scanned, "torn", rep.Torn, "clean", rep.Clean, "took", took)
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.s, j.recovery = s, rec
+}
+
+// giveLanes gives every lane that needs it its part of the journal.
+func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool) error {
+	old := s.Lanes()
+	for _, f := range r.flows {
+		for _, l := range f.lanes() {
+			if err := r.rename(ctx, s, l, old); err != nil {
+				return err
+			}
+			left := slices.ContainsFunc(old, func(st spool.LaneStats) bool { return st.Name == l.name && st.Live > 0 })
+			if l.of.route.Spool.Mode == routes.SpoolNever && !left && l.of.route.RenamedFrom == "" {
+				continue
+			}
+			j, err := s.Lane(l.name)
+			if err != nil {
+				return err
+			}
+			l.mu.Lock()
+			l.store = newStore(l, s, j, clean)
+			l.mu.Unlock()
+		}
+	}
+	return nil
+}
+
+// unsure reports whether some record has been sent and nobody knows whether it arrived.
+func (r *Repeater) unsure() bool {
+	for _, f := range r.flows {
+		for _, l := range f.lanes() {
+			if b := l.store; b != nil && (len(b.unsure) > 0 || b.first > 0 && b.doubtful > 0 && b.records > 0) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// rename takes the spool of a route along that has another name now.
+func (r *Repeater) rename(ctx context.Context, s *spool.Spool, l *lane, old []spool.LaneStats) error {
+	if l.of.route.RenamedFrom == "" {
+		return nil
+	}
+	from := l.of.route.RenamedFrom + "/" + l.target.Name
+	has := func(name string) bool {
+		return slices.ContainsFunc(old, func(st spool.LaneStats) bool { return st.Name == name })
+	}
+	switch {
+	case !has(from):
+		return nil
+	case has(l.name):
+		return fmt.Errorf("route %s: renamed_from: %s has a spool already, and so has %s: take renamed_from away, and export or purge one of them",
+			l.of.route.Name, l.name, from)
+	}
+	r.opts.Log.Info(msgRenamed, "from", from, "to", l.name)
+	return s.Rename(ctx, from, l.name)
+}
+
+// orphans are the lanes with messages that are not in the file.
+func (j *journal) orphans() []Orphan {
+	out := []Orphan{}
+	for _, st := range j.s.Lanes() {
+		if st.Live > 0 && !j.known[st.Name] {
+			out = append(out, Orphan{Name: st.Name, Messages: st.Live, Bytes: st.Bytes})
+		}
+	}
+	return out
+}
+
+// close ends the journal: every done mark is written. unsure says that some record was sent with unknown outcome.
+func (j *journal) close(unsure bool) error {
+	if j == nil {
+		return nil
+	}
+	j.mu.Lock()
+	s := j.s
+	j.closed = true
+	j.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	if unsure {
+		s.Unsure()
+	}
+	if err := s.Close(); err != nil {
+		return fmt.Errorf("close spool %s: %w", j.dir, err)
+	}
+	return nil
+}
+
+// status is what the journal holds now; nil if there is none.
+func (j *journal) status() *SpoolStatus {
+	if j == nil {
+		return nil
+	}
+	j.mu.Lock()
+	s, closed, rec := j.s, j.closed, j.recovery
+	j.mu.Unlock()
+	out := &SpoolStatus{Dir: j.dir, State: spoolOpening, Limit: j.cfg.MaxSize, DiskFree: diskFree(j.dir), Recovery: rec, Orphans: []Orphan{}}
+	if s == nil {
+		return out
+	}
+	st := s.Stats()
+	out.Bytes, out.Segments, out.Free, out.Damaged, out.Orphans = st.Bytes, st.Segments, st.Free, st.Damaged, j.orphans()
+	out.State = stateWord(st.State, closed)
+	if st.Cause != nil {
+		out.Error = st.Cause.Error()
+	}
+	for _, l := range s.Lanes() {
+		out.Messages += l.Live
+	}
+	return out
+}
+
+func stateWord(s spool.State, closed bool) string {
+	switch {
+	case closed:
+		return spoolClosed
+	case s == spool.OK:
+		return spoolOK
+	case s == spool.Full:
+		return stateFull
+	}
+	return stateFailed
+}
+
+// spoolDir is where the repeater of that name keeps its journal.
+func spoolDir(s *routes.Spool, name string) string { return filepath.Join(s.Dir, name) }

@@ -1,0 +1,266 @@
+package repeater
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/posthouse/posthouse/spool"
+)
+
+// appendSize bounds the bytes of one append. While it is written the next one gathers.
+const appendSize = 1 << 20
+
+// spaceTick is how often a full journal is tried again: another lane, or the disk itself, may have made room.
+const spaceTick = time.Second
+
+// resumeBelow is the part of a quota that must be in use at most before a full lane goes on, so that it does not stop and
+// go with every message.
+const resumeBelow = 0.9
+
+// appendAll writes what comes in to the journal, until the lane is closed and nothing is left, or work ends. One append
+// runs at a time, so that a failed one can be tried again without losing the order.
+func (b *store) appendAll(work context.Context) {
+	for {
+		its, over := b.next(work)
+		if over {
+			return
+		}
+		b.appendOnce(work, its)
+	}
+}
+
+// next blocks until there is something to append.
+func (b *store) next(work context.Context) (its []*item, over bool) {
+	for {
+		its, over = b.tryNext()
+		if len(its) > 0 || over {
+			return its, over
+		}
+		select {
+		case <-b.grow:
+		case <-work.Done():
+			b.giveUp()
+			return nil, true
+		}
+	}
+}
+
+func (b *store) tryNext() (its []*item, over bool) {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	closed := b.l.closed
+	switch {
+	case closed && (b.full != nil || b.failed != nil || !b.stored):
+		answerAll(b.incoming, itemReturned)
+		b.incoming = nil
+	case b.stored && b.failed == nil && (closed || !b.pauses()):
+		its = b.takeIncoming()
+		b.appending = len(its)
+	}
+	if len(its) == 0 {
+		b.tryPass()
+		b.l.note(nil)
+	}
+	return its, closed && len(b.incoming) == 0 && len(its) == 0
+}
+
+// takeIncoming removes the first items, up to the size of one append. lane.mu is held.
+func (b *store) takeIncoming() (its []*item) {
+	var bytes int64
+	n := 0
+	for ; n < len(b.incoming); n++ {
+		it := b.incoming[n]
+		if len(its) > 0 && (b.single || bytes+it.size > appendSize) {
+			break
+		}
+		if it.gone() || b.l.giveBack(it, !it.begin()) {
+			continue
+		}
+		bytes += it.size
+		its = append(its, it)
+	}
+	clear(b.incoming[:n])
+	b.incoming = b.incoming[n:]
+	return its
+}
+
+// appendOnce is step 4 of the flow for a stored lane: what it has answered for is on disk.
+func (b *store) appendOnce(work context.Context, its []*item) {
+	its, recs := b.encode(its)
+	if len(its) == 0 {
+		b.landed(nil)
+		return
+	}
+	switch _, err := b.j.Append(work, recs...); {
+	case err == nil:
+		b.written(its)
+	case errors.Is(err, spool.ErrTooLarge):
+		b.tooLarge(its, err)
+	case errors.Is(err, spool.ErrFull), errors.Is(err, spool.ErrLaneFull):
+		b.noRoom(work, its, err)
+	case errors.Is(err, spool.ErrUnknown) && work.Err() == nil:
+		b.l.log.Error(msgAppend, "messages", len(its), "err", err)
+		b.landed(its) // nothing of it is answered; whether it is there shows at the next start
+	case work.Err() != nil:
+		b.landed(its)
+	default:
+		b.broken(its, err)
+	}
+}
+
+// encode makes records. What cannot be one is refused.
+func (b *store) encode(its []*item) (ok []*item, recs []spool.Record) {
+	for _, it := range its {
+		r, err := encodeRecord(it)
+		if err != nil {
+			b.l.of.refused(it.source(), reasonInvalid, err)
+			it.answer(itemRefused)
+			continue
+		}
+		ok, recs = append(ok, it), append(recs, r)
+	}
+	return ok, recs
+}
+
+// landed notes that no append runs; again goes back to the head, in its order.
+func (b *store) landed(again []*item) {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	b.appending = 0
+	b.incoming = append(again[:len(again):len(again)], b.incoming...)
+}
+
+// written counts its as records and answers for them: they are on disk.
+func (b *store) written(its []*item) {
+	b.l.mu.Lock()
+	b.appending, b.single, b.full = 0, false, nil
+	b.records += uint64(len(its))
+	b.appended += int64(len(its))
+	b.l.note(nil)
+	b.l.mu.Unlock()
+	b.l.count.spooled.Add(float64(len(its)))
+	answerAll(its, itemConfirmed)
+}
+
+// tooLarge tries the items one by one, and refuses the one that the journal cannot take.
+func (b *store) tooLarge(its []*item, err error) {
+	if len(its) == 1 {
+		b.l.of.refused(its[0].source(), reasonTooLarge, err)
+		its[0].answer(itemRefused)
+		its = nil
+	}
+	b.landed(its)
+	b.l.mu.Lock()
+	b.single = len(its) > 0
+	b.l.mu.Unlock()
+}
+
+// noRoom waits for room, or hands the messages back where the route says so. Nothing is dropped: what waits is not settled
+// at its source, which is how the source stops.
+func (b *store) noRoom(work context.Context, its []*item, err error) {
+	turned := its
+	if b.reject {
+		its = nil
+	}
+	b.landed(its)
+	b.l.mu.Lock()
+	b.full = err
+	b.l.note(err)
+	b.l.mu.Unlock()
+	if b.reject {
+		b.l.count.turnedAway.Add(float64(len(turned)))
+		answerAll(turned, itemTurnedAway)
+		return
+	}
+	b.awaitSpace(work, errors.Is(err, spool.ErrLaneFull))
+}
+
+// awaitSpace blocks until there may be room in the journal, the lane passes again, or work ends.
+func (b *store) awaitSpace(work context.Context, quota bool) {
+	tick := time.NewTicker(spaceTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-b.space:
+		case <-tick.C:
+			if !quota {
+				return
+			}
+		case <-work.Done():
+			return
+		}
+		if !quota || b.roomy() || b.over() {
+			return
+		}
+	}
+}
+
+// roomy reports whether a lane that was full may go on.
+func (b *store) roomy() bool { return float64(b.j.Stats().Bytes) < resumeBelow*float64(b.quota) }
+
+func (b *store) over() bool {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	return b.l.closed || !b.stored || b.pauses()
+}
+
+// broken notes that the journal takes nothing more until the next start. What is in it stays there: without done marks
+// each record sent now would come twice.
+func (b *store) broken(its []*item, err error) {
+	b.landed(its)
+	b.l.mu.Lock()
+	b.failed = err
+	b.l.note(err)
+	b.l.mu.Unlock()
+}
+
+// giveUp returns what could not be appended in time.
+func (b *store) giveUp() {
+	b.l.mu.Lock()
+	its := b.incoming
+	b.incoming = nil
+	b.l.mu.Unlock()
+	answerAll(its, itemReturned)
+}
+
+// markAll brings done marks to the disk as they come, until work ends. Every lane's marks share one sync.
+func (b *store) markAll(work context.Context) {
+	for {
+		select {
+		case <-b.marks:
+		case <-work.Done():
+			return
+		}
+		if n := b.confirmed(); n > 0 {
+			b.marked(work, n, b.journal.Sync(work))
+		}
+	}
+}
+
+func (b *store) confirmed() int {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	return b.unmarked
+}
+
+// marked notes that n marks are on disk.
+func (b *store) marked(work context.Context, n int, err error) {
+	if err != nil {
+		if work.Err() == nil {
+			b.l.log.Error(msgMark, "err", err)
+			wait(work, spaceTick)
+		}
+		signal(b.marks)
+		return
+	}
+	b.l.mu.Lock()
+	b.unmarked -= n
+	b.records -= uint64(n)
+	b.tryPass()
+	b.l.note(nil)
+	b.l.mu.Unlock()
+	signal(b.l.wake) // what is not marked counts as in flight
+	signal(b.space)
+	signal(b.grow)
+}

@@ -1,0 +1,107 @@
+package repeater
+
+import (
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// SpoolStatus is the journal of the repeater.
+type SpoolStatus struct {
+	Dir      string     `json:"dir"`
+	State    string     `json:"state"` // opening, ok, full, failed, closed
+	Error    string     `json:"error,omitempty"`
+	Bytes    int64      `json:"bytes"`           // of all its files
+	Limit    int64      `json:"limit_bytes"`     // of Bytes; 0 = none but the disk's
+	DiskFree int64      `json:"disk_free_bytes"` // -1 = not known
+	Segments int        `json:"segments"`
+	Free     int        `json:"free_segments"`
+	Damaged  int        `json:"damaged_segments"` // kept as evidence until they are acknowledged
+	Messages uint64     `json:"messages"`         // of all lanes
+	Oldest   *time.Time `json:"oldest_message_at,omitempty"`
+	Orphans  []Orphan   `json:"orphans"`
+	Recovery *Recovery  `json:"recovery,omitempty"` // what the last start found
+}
+
+// An Orphan is a lane of the journal that is not in the file. It is kept until it is purged by name.
+type Orphan struct {
+	Name     string `json:"name"` // ROUTE/TARGET
+	Messages uint64 `json:"messages"`
+	Bytes    int64  `json:"bytes"`
+}
+
+// Recovery says what the journal found when it was opened.
+type Recovery struct {
+	Clean   bool     `json:"clean"` // it had been closed
+	Records uint64   `json:"records"`
+	Scanned int64    `json:"scanned_bytes"`
+	Torn    int64    `json:"torn_bytes"` // of a write that was never confirmed
+	Damage  []string `json:"damage"`
+	Missing []string `json:"missing"` // LANE FIRST-LAST
+	Seconds float64  `json:"took_seconds"`
+}
+
+// findOldest fills in the age of the journal, which is that of its oldest lane.
+func (s *Status) findOldest() {
+	for _, r := range s.Routes {
+		for _, l := range r.Lanes {
+			if s.Spool != nil && l.Oldest != nil && (s.Spool.Oldest == nil || l.Oldest.Before(*s.Spool.Oldest)) {
+				s.Spool.Oldest = l.Oldest
+			}
+		}
+	}
+}
+
+// spoolGauges are what is read from the journal at scrape time.
+type spoolGauges struct {
+	messages, messageBytes, oldest, limit              *prometheus.Desc
+	bytes, limitAll, diskFree, orphans, damaged, state *prometheus.Desc
+}
+
+type emit func(d *prometheus.Desc, v float64, labels ...string)
+
+func newSpoolGauges(desc func(name, help string, labels ...string) *prometheus.Desc) spoolGauges {
+	return spoolGauges{
+		messages:     desc("spool_messages", "Messages in the spool.", "route", "target"),
+		messageBytes: desc("spool_message_bytes", "Bytes of them.", "route", "target"),
+		oldest:       desc("spool_oldest_message_timestamp_seconds", "When the oldest of them was received; 0 if there is none.", "route", "target"),
+		limit:        desc("spool_lane_limit_bytes", "Bytes that the lane may have in the spool; 0 = no bound.", "route", "target"),
+		bytes:        desc("spool_bytes", "Size of all files of the spool."),
+		limitAll:     desc("spool_limit_bytes", "Size that they may have; 0 = no bound."),
+		diskFree:     desc("spool_disk_free_bytes", "Free bytes of the disk below the spool."),
+		orphans:      desc("spool_orphans", "Lanes in the spool that are not in the file."),
+		damaged:      desc("spool_damaged_segments", "Segments kept as evidence of damage until they are acknowledged."),
+		state:        desc("spool_ok", "1 while the spool takes messages."),
+	}
+}
+
+func (g *spoolGauges) describe(c chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{g.messages, g.messageBytes, g.oldest, g.limit, g.bytes, g.limitAll, g.diskFree, g.orphans, g.damaged, g.state} {
+		c <- d
+	}
+}
+
+func (g *spoolGauges) journal(gauge emit, s *SpoolStatus) {
+	if s == nil {
+		return
+	}
+	gauge(g.bytes, float64(s.Bytes))
+	gauge(g.limitAll, float64(s.Limit))
+	gauge(g.orphans, float64(len(s.Orphans)))
+	gauge(g.damaged, float64(s.Damaged))
+	gauge(g.state, is(s.State == spoolOK))
+	if s.DiskFree >= 0 {
+		gauge(g.diskFree, float64(s.DiskFree))
+	}
+}
+
+func (g *spoolGauges) lane(gauge emit, l LaneStatus, route, target string) {
+	gauge(g.messages, float64(l.Spooled), route, target)
+	gauge(g.messageBytes, float64(l.SpooledBytes), route, target)
+	gauge(g.limit, float64(l.Limit), route, target)
+	var at float64
+	if l.Oldest != nil {
+		at = float64(l.Oldest.UnixMilli()) / 1000
+	}
+	gauge(g.oldest, at, route, target)
+}

@@ -1,0 +1,231 @@
+package repeater
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"golang.org/x/time/rate"
+
+	"github.com/posthouse/posthouse/routes"
+	"github.com/posthouse/posthouse/spool"
+)
+
+// A store is a lane's part of the journal. It says which way a message takes:
+//
+//	passing   push -> lane.queue -> sending                                  no disk is touched
+//	stored    push -> incoming -> journal (spooling.go) -> lane.queue (draining.go) -> sending -> done mark
+//
+// The transitions are those of delivery.md, section 3. In mode auto a lane is stored from the first failure of its
+// target (spill, X1) until nothing of it is left in the journal (tryPass, X3). In mode always it is stored for ever. In
+// mode never it is stored only while there are records of an earlier life (X7).
+//
+// What is guarded by lane.mu says so; no method that holds it waits or touches the disk.
+type store struct {
+	l       *lane
+	j       *spool.Lane
+	journal *spool.Spool
+	mode    routes.SpoolMode
+	reject  bool          // when full, messages go back to a place of the source's own
+	quota   int64         // bytes in the journal, 0 = no bound
+	maxAge  time.Duration // 0 = no bound
+	rate    *rate.Limiter // of draining, nil = no bound
+	first   uint64        // records before it are of an earlier life
+
+	grow  chan struct{} // there may be something to append
+	marks chan struct{} // there may be done marks to write
+	room  chan struct{} // there may be room for another record in the lane's queue
+	space chan struct{} // there may be room in the journal
+
+	// Guarded by lane.mu.
+	stored    bool
+	incoming  []*item              // received, not in the journal, in order
+	appending int                  // in the append that runs
+	single    bool                 // the last append was too large: one at a time
+	records   uint64               // in the journal, their done mark is not on disk
+	unmarked  int                  // of them: the target has them
+	fed       map[uint64]bool      // of them: in the lane's queue or in flight, by sequence
+	fedBytes  int64                // of these
+	working   bool                 // a target is open, and the last thing sent did not fail
+	yielding  bool                 // too slow: nothing more is sent, and with the last answer the lane is stored
+	full      error                // why nothing can be appended now
+	failed    error                // why nothing will ever be appended
+	held      map[uint64]time.Time // refused by the target, and when they are tried again
+	unsure    map[uint64]bool      // sent with unknown outcome
+	sent      uint64               // records up to here may have been sent in an earlier life
+	doubtful  int                  // and so many behind them
+	appended  int64                // since the start
+}
+
+// maxHeld is how many refused messages a lane sets aside before it stops at them.
+const maxHeld = 1000
+
+var errSlow = errors.New("the target is too slow for the source")
+
+// newStore makes the store of l over j. clean says that the journal's last user has closed it: then no record has been
+// sent with unknown outcome.
+func newStore(l *lane, journal *spool.Spool, j *spool.Lane, clean bool) *store {
+	route, st := l.of.route, j.Stats()
+	b := &store{
+		l: l, j: j, journal: journal, mode: route.Spool.Mode, reject: route.Spool.WhenFull == routes.FullReject,
+		quota: route.Spool.MaxSize, maxAge: route.Spool.MaxAge, first: st.Next, records: st.Live,
+		stored: st.Live > 0 || route.Spool.Mode == routes.SpoolAlways,
+		grow:   make(chan struct{}, 1), marks: make(chan struct{}, 1), room: make(chan struct{}, 1), space: make(chan struct{}, 1),
+		held: map[uint64]time.Time{}, fed: map[uint64]bool{}, unsure: map[uint64]bool{},
+	}
+	if route.DrainRate > 0 {
+		b.rate = rate.NewLimiter(rate.Limit(route.DrainRate), max(1, route.DrainRate/10))
+	}
+	if !clean { // what was sent and not marked lies before the last mark, or within a window behind it
+		b.sent, b.doubtful = st.Done, route.InFlight
+	}
+	j.SetQuota(b.quota)
+	return b
+}
+
+// takes reports whether new messages go to the journal. lane.mu is held.
+func (b *store) takes() bool { return b != nil && b.stored }
+
+// spill is X1: what waits goes to the journal, in its order, before everything that comes later. Nothing is in flight,
+// and lane.mu is held.
+func (b *store) spill() {
+	if b == nil || b.mode != routes.SpoolAuto || b.stored || b.l.closed {
+		return
+	}
+	b.stored, b.yielding = true, false
+	b.incoming = append(b.incoming, b.l.recall()...)
+	signal(b.grow)
+}
+
+// tryPass is X3: the lane passes its messages on again when nothing of it is in the journal, on the way there, or on the
+// way out, and the last done mark is on disk. Refused records do not hinder it: they have left their place. lane.mu is held.
+func (b *store) tryPass() {
+	l := b.l
+	if !b.stored || b.mode == routes.SpoolAlways || !b.working || b.failed != nil || b.appending > 0 ||
+		l.flying > 0 || len(b.fed) > 0 || b.unmarked > 0 || b.waiting() > 0 {
+		return
+	}
+	b.stored, b.full = false, nil
+	l.queue = append(l.queue, b.incoming...)
+	b.incoming = nil
+	signal(l.wake)
+}
+
+// waiting is how many records still have to be delivered, without those set aside. lane.mu is held.
+func (b *store) waiting() uint64 { return b.records - min(b.records, uint64(len(b.held))) }
+
+// pauses reports whether what was received waits in memory, and so at its source, instead of being appended: the way
+// back to pass-through must end under a steady inflow (X4), and mode never appends nothing. lane.mu is held.
+func (b *store) pauses() bool {
+	switch b.mode {
+	case routes.SpoolNever:
+		return true
+	case routes.SpoolAuto:
+		return b.working && b.waiting() <= uint64(b.l.of.route.InFlight)
+	}
+	return false
+}
+
+// slow is X1 for a target that does not keep up.
+func (l *lane) slow() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.store
+	if b == nil || b.stored || b.mode != routes.SpoolAuto {
+		return
+	}
+	if b.yielding = true; l.flying == 0 {
+		b.spill()
+	}
+	l.note(errSlow)
+}
+
+// work notes whether a target is open and takes messages.
+func (l *lane) work(yes bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.store
+	if b == nil || b.working == yes {
+		return
+	}
+	b.working = yes
+	signal(b.grow)
+	b.tryPass()
+	l.note(nil)
+}
+
+// spill notes that the target is away.
+func (l *lane) spill(why error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.store.spill()
+	l.note(why)
+}
+
+// linkChanged takes in what the lane's end has found: a target that cannot be reached makes the lane spool.
+func (l *lane) linkChanged(s LinkState, why error) {
+	if s != LinkDown {
+		why = nil
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if s == LinkDown && l.flying == 0 {
+		l.store.spill()
+	}
+	l.note(why)
+}
+
+// recall empties the lane's queue: records stay in the journal, the others are returned. lane.mu is held.
+func (l *lane) recall() []*item {
+	its := l.parcels(l.queue)
+	l.queue = nil
+	return its
+}
+
+// parcels returns what of its does not come from the journal; the rest is read again. lane.mu is held.
+func (l *lane) parcels(its []*item) []*item {
+	return slices.DeleteFunc(slices.Clone(its), func(it *item) bool {
+		if it.p != nil {
+			return false
+		}
+		l.store.unfeed(it)
+		if it.maybe {
+			l.store.unsure[it.seq] = true
+		}
+		return true
+	})
+}
+
+// unfeed notes that it is neither in the queue nor in flight any more. lane.mu is held.
+func (b *store) unfeed(it *item) {
+	delete(b.fed, it.seq)
+	b.fedBytes -= it.size
+	signal(b.room)
+}
+
+// answered notes what the target did with a record.
+func (b *store) answered(it *item, st itemState) {
+	if st == itemConfirmed {
+		b.done(it.seq)
+	}
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	b.unfeed(it)
+	if st == itemRefused {
+		b.held[it.seq] = time.Now().Add(jittered(b.l.of.route.Retry.MaxDelay, 0.2))
+		b.l.note(nil)
+	}
+}
+
+// done marks a record: it is never handed out again, and its room is free when the mark is on disk.
+func (b *store) done(seq uint64) {
+	if err := b.j.Done(seq); err != nil {
+		b.l.log.Error(msgMark, "seq", seq, "err", err)
+		return
+	}
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	b.unmarked++
+	delete(b.unsure, seq)
+	signal(b.marks)
+}
