@@ -107,6 +107,34 @@ func TestSpoolSettings(t *testing.T) {
 	}
 }
 
+// TestExplainRoute compares with testdata/explain.txt: what routes of one file do, defaults included.
+func TestExplainRoute(t *testing.T) {
+	table := load(t, "testdata/good/everything.yaml")
+	var got strings.Builder
+	for _, name := range []string{"orders", "more", "other-end", "off"} {
+		text, ok := table.ExplainRoute(name, "paris")
+		if !ok {
+			t.Errorf("no route %s", name)
+		}
+		got.WriteString(text)
+	}
+	golden(t, "testdata/explain.txt", got.String())
+	if text, ok := table.ExplainRoute("absent", "paris"); ok {
+		t.Errorf("a route that is not there: %s", text)
+	}
+	const src = "version: 1\nbrokers:\n  a: { type: amqp, addresses: [amqp://h] }\nroutes:\n  - { name: r, from: { broker: a, queue: q }, to: { broker: a, queue: p } }\n"
+	for add, want := range map[string]string{
+		"":                                  "  spool            never: the file has no spool, messages wait at their source\n",
+		"spool: { dir: /d, sync: never }\n": "    sync           never: left to the system",
+		"spool: { dir: /d }\n":              "    max_size       each lane without limit; the whole spool without limit\n",
+	} {
+		table, _ := Load("f.yaml", []byte(src+add), Options{Kinds: testKinds()})
+		if text, _ := table.ExplainRoute("r", "x"); !strings.Contains(text, want) {
+			t.Errorf("%q: no %q in\n%s", add, want, text)
+		}
+	}
+}
+
 func TestEnds(t *testing.T) {
 	table := load(t, "testdata/good/everything.yaml")
 	r := table.Routes[0]

@@ -1,23 +1,25 @@
 // Package admin is the HTTP side of a repeater: is it alive, is it ready, what does it measure.
 //
 //	/livez    200 while the process answers
-//	/readyz   200 once the configuration is loaded and the routes run; a broker that is away is "degraded" in the body
-//	          and never a 503, or an orchestrator would remove the process whose job is to survive that outage
+//	/readyz   200 once the configuration is loaded, the spool open and writable, and the routes run; a broker that is
+//	          away is "degraded" in the body and never a 503, or an orchestrator would remove the process whose job is
+//	          to survive that outage
 //	/metrics  Prometheus text format
 //	/version  name, version and configuration hash
+//	/api/v1/  status, routes, routes/NAME, spools: JSON, and problem+json for errors (api.go)
 //
 // Nothing changes on any request: only GET and HEAD are answered.
 package admin
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,6 +104,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { text(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /version", s.version)
+	s.api(mux)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Metrics, promhttp.HandlerOpts{}))
 	return onlyLocalHost(mux)
 }
@@ -127,12 +130,15 @@ func text(w http.ResponseWriter, s string) {
 	_, _ = w.Write([]byte(s)) // the client went away: nobody to tell
 }
 
-// readyz says ok, or degraded with a line for each end that is not up.
+// readyz says ok, or degraded with a line for each end that is not up, or not ready while messages could not be kept.
 func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
-	trouble := troubles(s.opts.Status())
-	word := "ok"
+	st := s.opts.Status()
+	trouble, word, code := troubles(st), "ok", http.StatusOK
 	if len(trouble) > 0 {
 		word = "degraded"
+	}
+	if !writable(st.Spool) {
+		word, code = "not ready", http.StatusServiceUnavailable
 	}
 	var b strings.Builder
 	fmt.Fprintln(&b, word)
@@ -141,11 +147,17 @@ func (s *Server) readyz(w http.ResponseWriter, r *http.Request) {
 			fmt.Fprintln(&b, t)
 		}
 	}
-	text(w, b.String())
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	w.WriteHeader(code)
+	_, _ = w.Write([]byte(b.String())) // the client went away: nobody to tell
 }
 
+// writable reports whether the journal can be written, as far as it is the daemon's to say. A full one drains, and is
+// none the better for a new process.
+func writable(s *repeater.SpoolStatus) bool { return s == nil || s.State == "ok" || s.State == "full" }
+
 func troubles(st repeater.Status) []string {
-	var out []string
+	out := spoolTroubles(st.Spool)
 	note := func(what string, e repeater.EndStatus) {
 		if e.State != repeater.LinkUp.String() {
 			out = append(out, fmt.Sprintf("%s %s is %s since %s: %s", what, e.Address, e.State, e.Since.UTC().Format(time.RFC3339), e.Error))
@@ -155,15 +167,28 @@ func troubles(st repeater.Status) []string {
 		note("route "+r.Name+": source", r.Source)
 		for _, l := range r.Lanes {
 			note("route "+r.Name+": target", l.Link)
+			if slices.Contains([]string{"full", "held", "failed"}, l.State) {
+				out = append(out, fmt.Sprintf("lane %s is %s since %s: %s", l.Name, l.State, l.Since.UTC().Format(time.RFC3339), l.Error))
+			}
 		}
+	}
+	return out
+}
+
+func spoolTroubles(s *repeater.SpoolStatus) (out []string) {
+	if s == nil {
+		return nil
+	}
+	if s.State != "ok" {
+		out = append(out, strings.TrimSuffix(fmt.Sprintf("spool %s is %s: %s", s.Dir, s.State, s.Error), ": "))
+	}
+	if s.Damaged > 0 {
+		out = append(out, fmt.Sprintf("spool %s keeps damaged segments as evidence: %d", s.Dir, s.Damaged))
 	}
 	return out
 }
 
 func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
 	st := s.opts.Status()
-	w.Header().Set("Content-Type", "application/json")
-	_ = json.NewEncoder(w).Encode(map[string]string{ // as text: the client went away
-		"version": s.opts.Version, "repeater": st.Repeater, "config_hash": st.Hash,
-	})
+	document(w, map[string]string{"version": s.opts.Version, "repeater": st.Repeater, "config_hash": st.Hash})
 }

@@ -111,6 +111,40 @@ func TestDegradedIsReadyAndSaysWhy(t *testing.T) {
 	}
 }
 
+// trouble is a status with a journal and a lane in the given states; its links are up.
+func trouble(journal, lane string, damaged int) func() repeater.Status {
+	return func() repeater.Status {
+		st := status("up", "")()
+		st.Spool = &repeater.SpoolStatus{Dir: "/s", State: journal, Error: "no space", Damaged: damaged, Orphans: []repeater.Orphan{}}
+		st.Routes[0].Lanes[0].Name, st.Routes[0].Lanes[0].State = "orders/b", lane
+		st.Routes[0].Lanes[0].Since, st.Routes[0].Lanes[0].Error = time.Unix(0, 0), "why"
+		return st
+	}
+}
+
+// A journal that takes nothing makes the daemon unready; one that is full does not, for it drains.
+func TestReadyMeansThatTheSpoolTakesMessages(t *testing.T) {
+	for _, c := range []struct {
+		journal, lane string
+		damaged, code int
+		body          string
+	}{
+		{"ok", "pass-through", 0, 200, "ok\n"},
+		{"ok", "draining", 0, 200, "ok\n"},
+		{"ok", "held", 0, 200, "degraded\nlane orders/b is held since 1970-01-01T00:00:00Z: why\n"},
+		{"full", "full", 0, 200, "degraded\nspool /s is full: no space\nlane orders/b is full since 1970-01-01T00:00:00Z: why\n"},
+		{"failed", "failed", 0, 503, "not ready\nspool /s is failed: no space\nlane orders/b is failed since 1970-01-01T00:00:00Z: why\n"},
+		{"opening", "starting", 0, 503, "not ready\nspool /s is opening: no space\n"},
+		{"ok", "pass-through", 2, 200, "degraded\nspool /s keeps damaged segments as evidence: 2\n"},
+	} {
+		addr, stop := serve(t, trouble(c.journal, c.lane, c.damaged))
+		if code, body := request(t, "GET", addr, "/readyz?verbose", ""); code != c.code || body != c.body {
+			t.Errorf("%s, %s: %d %q, want %d %q", c.journal, c.lane, code, body, c.code, c.body)
+		}
+		stop()
+	}
+}
+
 func TestRefusesWritesAndForeignHosts(t *testing.T) {
 	addr, _ := serve(t, status("up", ""))
 	for _, c := range []struct {

@@ -1,0 +1,119 @@
+package routes
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"strings"
+)
+
+// ExplainRoute tells in a few lines what a route does, defaults included, when the daemon's name is repeater; ok is
+// false when the file has no such route.
+func (t *Table) ExplainRoute(name, repeater string) (text string, ok bool) {
+	i := slices.IndexFunc(t.Routes, func(r *Route) bool { return r.Name == name })
+	if i < 0 {
+		return "", false
+	}
+	var b strings.Builder
+	r := t.Routes[i]
+	fmt.Fprintf(&b, "route %s (%s:%d)", r.Name, t.File, r.Line)
+	if !r.Enabled {
+		b.WriteString(", not enabled")
+	}
+	b.WriteString("\n")
+	for _, l := range slices.Concat(r.wayLines(), r.limitLines(), t.spoolLines(r, repeater)) {
+		fmt.Fprintf(&b, "  %-16s %s\n", l[0], l[1])
+	}
+	return b.String(), true
+}
+
+func (r *Route) wayLines() [][2]string {
+	out := [][2]string{{"from", fmt.Sprintf("%s (%s)", r.From, r.From.Form)}}
+	for _, to := range r.To {
+		line := fmt.Sprintf("%s (%s), lane %s/%s", to.Addr, to.Addr.Form, r.Name, to.Name)
+		if to.Key != nil {
+			line += ", key " + oneLine(to.Key.Source())
+		}
+		out = append(out, [2]string{"to", line})
+	}
+	if r.Filter != nil {
+		out = append(out, [2]string{"filter", oneLine(r.Filter.String())})
+	}
+	return append(out, [2]string{"expired", string(r.Expired)})
+}
+
+// oneLine takes line breaks and runs of blanks out of an expression.
+func oneLine(s string) string { return clip(strings.Join(strings.Fields(s), " ")) }
+
+func (r *Route) limitLines() [][2]string {
+	out := [][2]string{
+		{"prefetch", fmt.Sprintf("%d messages, %s", r.Prefetch, formatSize(r.PrefetchSize))},
+		{"in_flight", fmt.Sprintf("%d messages, confirmed within %s", r.InFlight, formatDuration(r.ConfirmTimeout))},
+		{"max_message_size", formatSize(r.MaxMessageSize)},
+		{"retry", fmt.Sprintf("after %s, doubling to %s", formatDuration(r.Retry.Delay), formatDuration(r.Retry.MaxDelay))},
+	}
+	if r.RenamedFrom != "" {
+		out = append(out, [2]string{"renamed_from", r.RenamedFrom + ": its spool is taken along"})
+	}
+	return out
+}
+
+func (t *Table) spoolLines(r *Route, repeater string) [][2]string {
+	if t.Spool == nil {
+		return [][2]string{{"spool", "never: the file has no spool, messages wait at their source"}}
+	}
+	s := r.Spool
+	out := [][2]string{{"spool", r.modeText()}}
+	if s.Mode == SpoolNever {
+		return out
+	}
+	return append(out,
+		[2]string{"  dir", filepath.Join(t.Spool.Dir, repeater)},
+		[2]string{"  max_size", limitText(s.MaxSize, "each lane") + "; " + limitText(t.Spool.MaxSize, "the whole spool")},
+		[2]string{"  max_age", ageLimit(s)},
+		[2]string{"  when_full", string(s.WhenFull)},
+		[2]string{"  sync", t.Spool.Sync.text()},
+		[2]string{"  drain_rate", drainText(r.DrainRate)})
+}
+
+func (r *Route) modeText() string {
+	switch r.Spool.Mode {
+	case SpoolAlways:
+		return "always: every message is spooled before it is sent"
+	case SpoolNever:
+		return "never: messages wait at their source"
+	}
+	return fmt.Sprintf("auto: while the target is away, or slower than the source for %s", formatDuration(r.Spool.SlowAfter))
+}
+
+func limitText(n int64, of string) string {
+	if n == 0 {
+		return of + " without limit"
+	}
+	return of + " " + formatSize(n)
+}
+
+func ageLimit(s RouteSpool) string {
+	if s.MaxAge == 0 {
+		return "none: nothing is given up because time passed"
+	}
+	return formatDuration(s.MaxAge)
+}
+
+func drainText(n int) string {
+	if n == 0 {
+		return "as fast as the target takes them"
+	}
+	return fmt.Sprintf("%d messages a second", n)
+}
+
+// text says when what is spooled reaches the disk.
+func (s Sync) text() string {
+	switch {
+	case s.Never:
+		return "never: left to the system, a power cut loses messages"
+	case s.Every > 0:
+		return fmt.Sprintf("within %s, before a message is settled at its source", formatDuration(s.Every))
+	}
+	return "always, before a message is settled at its source"
+}
