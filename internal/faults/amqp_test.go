@@ -163,7 +163,7 @@ func (e *amqpEnd) start(ctx context.Context) error { return e.own.Restart(ctx) }
 func (e *amqpEnd) absorbs() bool                   { return e.admin == nil } // _AMQ_DUPL_ID, which the adapter writes for Artemis
 func (e *amqpEnd) to(name string) string           { return "queue: " + name }
 
-func (e *amqpEnd) read(ctx context.Context, name string, last func(message) bool) ([]message, error) {
+func (e *amqpEnd) read(ctx context.Context, _ *testing.T, name string, last func(message) bool) ([]message, error) {
 	return e.drain(ctx, name, last)
 }
 

@@ -13,7 +13,6 @@ import (
 
 // kafkaEnd is a Kafka as an independent client sees it. Topics have one partition.
 type kafkaEnd struct {
-	t    *testing.T
 	addr string
 	own  *broker.Broker // nil if it is shared
 }
@@ -115,8 +114,8 @@ func (k *kafkaEnd) start(ctx context.Context) error { return k.own.Restart(ctx) 
 func (k *kafkaEnd) absorbs() bool                   { return false }
 func (k *kafkaEnd) to(name string) string           { return "topic: " + name }
 
-func (k *kafkaEnd) read(ctx context.Context, name string, last func(message) bool) ([]message, error) {
-	c := k.client(k.t, kgo.ConsumeTopics(name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+func (k *kafkaEnd) read(ctx context.Context, t *testing.T, name string, last func(message) bool) ([]message, error) {
+	c := k.client(t, kgo.ConsumeTopics(name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	var all []message
 	for end := int64(0); end == 0 || int64(len(all)) < end; {
 		fs := c.PollFetches(ctx)
@@ -126,7 +125,7 @@ func (k *kafkaEnd) read(ctx context.Context, name string, last func(message) boo
 		for _, r := range fs.Records() {
 			all = append(all, kafkaMessage(r))
 			if end == 0 && last(all[len(all)-1]) {
-				end = k.end(ctx, k.t, name)
+				end = k.end(ctx, t, name)
 			}
 		}
 	}

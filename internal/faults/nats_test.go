@@ -48,7 +48,6 @@ func serveNATS(where string) int {
 
 // natsTarget is such a server and its streams.
 type natsTarget struct {
-	t     *testing.T
 	addr  string
 	dir   string
 	child *broker.Child
@@ -61,7 +60,7 @@ func newNATS(t *testing.T) *natsTarget {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &natsTarget{t: t, addr: addr, dir: t.TempDir()}
+	n := &natsTarget{addr: addr, dir: t.TempDir()}
 	if err := n.start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -143,8 +142,8 @@ func (n *natsTarget) create(t *testing.T, name string) {
 	}
 }
 
-func (n *natsTarget) read(ctx context.Context, name string, last func(message) bool) ([]message, error) {
-	js := n.client(n.t)
+func (n *natsTarget) read(ctx context.Context, t *testing.T, name string, last func(message) bool) ([]message, error) {
+	js := n.client(t)
 	s, err := js.Stream(ctx, name)
 	if err != nil {
 		return nil, err
@@ -178,12 +177,22 @@ func (n *natsTarget) read(ctx context.Context, name string, last func(message) b
 }
 
 // count is how many messages the stream has.
-func (n *natsTarget) count(ctx context.Context, js jetstream.JetStream, name string) (int, error) {
+func (n *natsTarget) count(ctx context.Context, t *testing.T, name string) int {
+	t.Helper()
+	conn, err := nats.Connect("nats://" + n.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer conn.Close()
+	js, err := jetstream.New(conn)
+	if err != nil {
+		t.Fatal(err)
+	}
 	s, err := js.Stream(ctx, name)
 	if err != nil {
-		return 0, err
+		t.Fatal(err)
 	}
-	return int(s.CachedInfo().State.Msgs), nil
+	return int(s.CachedInfo().State.Msgs)
 }
 
 func natsMessage(m jetstream.Msg) message {

@@ -41,7 +41,7 @@ type target interface {
 	stop(context.Context)
 	start(context.Context) error
 	// read returns everything that is there, in order, once a message came of which last says so.
-	read(ctx context.Context, name string, last func(message) bool) ([]message, error)
+	read(ctx context.Context, t *testing.T, name string, last func(message) bool) ([]message, error)
 	absorbs() bool // drops a repeated posthouse-id
 }
 
@@ -71,45 +71,67 @@ type trial struct {
 	found     int        // messages that the last daemon found in the journal; -1 if that is not known exactly
 	leastKept int        // messages that must have been spooled, as counted outside
 	before    laneStatus // last status of daemons that were killed, summed up
+	hit       int        // messages in flight when answers were lost
 	again     int        // their duplicates as counted by themselves
 	h         history
 }
 
 const topology = `version: 1
 brokers:
-  source: SOURCE
-  target: TARGET
-defaults:
+BROKERSdefaults:
   broker: { reconnect: { delay: 50ms, max_delay: 300ms }, heartbeat: 3s }
   route: { prefetch: WINDOW, in_flight: WINDOW, retry: { delay: 50ms, max_delay: 1s } }
 spool: { dir: DIR, segment_size: 1MiBQUOTA }
 routes:
-  - { name: NAME, from: { broker: source, FROM }, to: { broker: target, TO }, spool: { mode: auto } }
-admin: { listen: 127.0.0.1:0 }
+ROUTESadmin: { listen: 127.0.0.1:0 }
 `
 
 // newTrial starts a daemon with one route and puts it under load.
 func newTrial(t *testing.T, r road, dir, quota string) *trial {
 	t.Helper()
-	x := &trial{t: t, r: r, o: newOracle(t), spool: dir, log: &daemonLog{}, found: -1}
+	x := prepare(t, r)
+	begin(t, dir, quota, x)
+	return x
+}
+
+// prepare makes the queues of a trial and opens its road.
+func prepare(t *testing.T, r road) *trial {
+	t.Helper()
+	x := &trial{t: t, r: r, o: newOracle(t), found: -1}
 	x.name = fmt.Sprintf("f%x", x.o.seed)[:12]
-	x.file = writeFile(t, strings.NewReplacer("SOURCE", r.from.yaml(r.from.host()), "TARGET", r.to.yaml(r.at), "WINDOW", fmt.Sprint(window),
-		"DIR", dir, "QUOTA", quota, "NAME", x.name, "FROM", r.from.from(x.name), "TO", r.to.to(x.name)).Replace(topology))
 	r.proxy.Allow()
 	r.proxy.SetLatency(2 * time.Millisecond)
 	r.from.create(t, x.name)
 	r.to.create(t, x.name)
 	x.h = history{lane: x.name, window: window, absorbs: r.to.absorbs(), regives: r.from.regives()}
-	x.d = startDaemon(t, x.file, x.log)
-	t.Cleanup(x.report) // before the daemon is killed
-	x.await("the lane passes messages through", func(s laneStatus) bool { return s.State == passThrough })
-	x.base, _ = diskUse(dir)
-	x.load = startLoad(t, x.o, x.name, r.from.sender(t, x.name))
 	return x
 }
 
-func writeFile(t *testing.T, text string) string {
+// begin starts one daemon for all of xs, and puts each under load.
+func begin(t *testing.T, dir, quota string, xs ...*trial) {
 	t.Helper()
+	file, log := writeTopology(t, dir, quota, xs), &daemonLog{}
+	d := startDaemon(t, file, log)
+	for _, x := range xs {
+		x.spool, x.file, x.log, x.d = dir, file, log, d
+		t.Cleanup(x.report) // before the daemon is killed
+		x.await("the lane passes messages through", func(s laneStatus) bool { return s.State == passThrough })
+	}
+	for _, x := range xs {
+		x.base, _ = diskUse(dir)
+		x.load = startLoad(t, x.o, x.name, x.r.from.sender(t, x.name))
+	}
+}
+
+func writeTopology(t *testing.T, dir, quota string, xs []*trial) string {
+	t.Helper()
+	var brokers, routes string
+	for _, x := range xs {
+		brokers += fmt.Sprintf("  from-%s: %s\n  to-%s: %s\n", x.name, x.r.from.yaml(x.r.from.host()), x.name, x.r.to.yaml(x.r.at))
+		routes += fmt.Sprintf("  - { name: %s, from: { broker: from-%s, %s }, to: { broker: to-%s, %s }, spool: { mode: auto } }\n",
+			x.name, x.name, x.r.from.from(x.name), x.name, x.r.to.to(x.name))
+	}
+	text := strings.NewReplacer("BROKERS", brokers, "ROUTES", routes, "WINDOW", fmt.Sprint(window), "DIR", dir, "QUOTA", quota).Replace(topology)
 	file := filepath.Join(t.TempDir(), "topology.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
