@@ -40,12 +40,15 @@ type Lane struct {
 	declared uint64 // number of the last segment that holds the lane's name
 }
 
-// An extent is the part of a lane that lies in one segment without a gap.
+// An extent is a stretch of a lane that lies in one segment. Sequences in it that the segment does not hold are done. The
+// extents of a lane do not overlap. Those without a live record go, but for the segment in use.
 type extent struct {
-	seg *segment
+	seg  *segment
+	part *part // tells the places of the records, if that is in memory
 	span
 	bytes int64  // of the live ones
 	live  uint64 // records whose done mark is not on disk
+	index uint32 // place of the INDEX record, if part is nil
 }
 
 const maxName = 1024
@@ -208,39 +211,49 @@ func (l *Lane) pend(r span) {
 	l.pending.add(r)
 }
 
-// found takes in a record that is on disk, in rising sequence.
-func (l *Lane) found(g *segment, seq uint64, size int64) bool {
-	if n := len(l.extents); n > 0 {
-		e := &l.extents[n-1]
-		switch {
-		case seq <= e.last:
-			return false
-		case e.seg == g && seq == e.last+1:
-			e.last++
-			e.bytes += size
-			l.next = max(l.next, seq+1)
-			return true
+// appended takes in a new record. Called with mu held.
+func (l *Lane) appended(g *segment, e entry) {
+	l.written(g, e.seq, e.at, e.size)
+	l.next = e.seq + 1
+	l.live++
+	l.bytes += e.size
+}
+
+// written takes in a record the writer has just put on disk in the segment in use. Called with mu held.
+func (l *Lane) written(g *segment, seq uint64, at uint32, size int64) {
+	e := l.extend(g, seq)
+	before := len(e.part.places)
+	e.part.push(seq, at, size)
+	g.room += int64(len(e.part.places) - before)
+	e.last = seq
+	e.live++
+	e.bytes += size
+	g.live++
+	g.liveBytes += size
+}
+
+// extend returns the extent that seq goes to the end of, which may be a new one. Nothing but done records lie between.
+func (l *Lane) extend(g *segment, seq uint64) *extent {
+	i := l.search(seq)
+	if i > 0 {
+		e := &l.extents[i-1]
+		if e.seg == g && e.part != nil && (e.last+1 == seq || l.done.next(e.last+1) >= seq) {
+			return e
 		}
 	}
-	l.next = max(l.next, seq+1)
-	l.extents = append(l.extents, extent{seg: g, span: span{seq, seq}, bytes: size})
-	return true
+	p := newPart(l, seq)
+	g.parts = append(g.parts, p)
+	g.room += partRoom
+	l.extents = slices.Insert(l.extents, i, extent{seg: g, part: p, span: p.span})
+	return &l.extents[i]
 }
 
-// written takes in a record the writer has just put on disk.
-func (l *Lane) written(g *segment, seq uint64, size int64) {
-	l.found(g, seq, size)
-	l.extents[len(l.extents)-1].live++
-	l.next = seq + 1
-	l.live++
-	l.bytes += size
-	g.live++
-}
-
-// settled counts down what is live, since the marks for r are on disk now.
+// settled counts down what is live, since the marks for r are on disk now. Called with mu held.
 func (l *Lane) settled(r span) {
-	for i := l.search(r.first); i < len(l.extents) && l.extents[i].first <= r.last; i++ {
-		e := &l.extents[i]
+	i := l.search(r.first)
+	j := i
+	for ; j < len(l.extents) && l.extents[j].first <= r.last; j++ {
+		e := &l.extents[j]
 		n := min(e.last, r.last) - max(e.first, r.first) + 1
 		if e.live == 0 || n > e.live {
 			continue
@@ -249,10 +262,40 @@ func (l *Lane) settled(r span) {
 		if n == e.live {
 			bytes = e.bytes
 		}
-		e.live -= n
-		e.bytes -= bytes
+		e.countDown(n, bytes)
 		l.bytes -= bytes
-		e.seg.live -= n
+	}
+	l.trim(i, j)
+}
+
+func (e *extent) countDown(n uint64, bytes int64) {
+	e.live -= n
+	e.bytes -= bytes
+	e.seg.live -= n
+	e.seg.liveBytes -= bytes
+}
+
+// trimAll trims the extents that r touches. Called with mu held.
+func (l *Lane) trimAll(r span) {
+	i := l.search(r.first)
+	j := i
+	for j < len(l.extents) && l.extents[j].first <= r.last {
+		j++
+	}
+	l.trim(i, j)
+}
+
+// trim lets go of extents i to j without live records. Those of the segment in use stay, since they may grow.
+func (l *Lane) trim(i, j int) {
+	keep := i
+	for k := i; k < j; k++ {
+		if e := l.extents[k]; e.live > 0 || e.seg == l.s.active {
+			l.extents[keep] = e
+			keep++
+		}
+	}
+	if keep < j {
+		l.extents = slices.Delete(l.extents, keep, j)
 	}
 }
 

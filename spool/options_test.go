@@ -217,16 +217,16 @@ func TestNoSync(t *testing.T) {
 	s, _ := open(t, d, o)
 	l := lane(t, s, "a")
 	before := s.Stats().Syncs
-	add(t, l, 1, 5, 100)
+	add(t, l, 1, 3, 100)
 	if n := s.Stats().Syncs - before; n != 0 {
-		t.Errorf("5 appends took %d syncs", n)
+		t.Errorf("3 appends took %d syncs", n)
 	}
 	again, report := open(t, killed{d}, o)
 	clean(t, report)
-	if got := drain(t, lane(t, again, "a")); !slices.Equal(got, seqs(1, 5)) {
+	if got := drain(t, lane(t, again, "a")); !slices.Equal(got, seqs(1, 3)) {
 		t.Errorf("after the death of the process: %v", got)
 	}
-	if got := drain(t, lane(t, first(open(t, powerFailure(d, 0), o)), "a")); !slices.Equal(got, seqs(1, 5)) {
+	if got := drain(t, lane(t, first(open(t, powerFailure(d, 0), o)), "a")); !slices.Equal(got, seqs(1, 3)) {
 		t.Errorf("what was found is not kept: %v", got)
 	}
 }

@@ -30,7 +30,7 @@ type batch struct {
 	ops     []*op
 	size    int64 // of the records
 	marks   []laneMarks
-	entries []laneEntry
+	entries []entry
 }
 
 // barrier reports whether somebody in the batch waits for the sync itself, or only marks are in it, which make room.
@@ -38,9 +38,13 @@ func (b *batch) barrier() bool {
 	return b.size == 0 || slices.ContainsFunc(b.ops, func(o *op) bool { return o.lane == nil })
 }
 
-type laneEntry struct {
+// An entry is a record of a batch and where it lies.
+type entry struct {
 	lane *Lane
-	entry
+	seq  uint64
+	at   uint32 // place in the segment
+	size int64  // bytes with header and padding
+	old  bool   // it is copied forward
 }
 
 func (s *Spool) wakeWriter() {

@@ -21,14 +21,18 @@ func (e *CorruptError) Error() string { return "damaged record: " + e.String() }
 // readAhead is how much a reader takes from the disk at once, in bytes.
 const readAhead = 128 << 10
 
-// A Reader hands out the records of a lane in sequence. It holds 128 KiB of a segment in memory, or one record if that is
-// larger, and nothing while there is no record for it. A Reader is used by one goroutine; a lane may have many.
+// readGap is how many bytes of other lanes are read along rather than skipped.
+const readGap = 8 << 10
+
+// A Reader hands out the records of a lane in sequence. It holds up to 128 KiB of a segment in memory, or one record if that
+// is larger, and some three bytes for each record of the lane in that segment; nothing while there is no record for it.
+// A Reader is used by one goroutine; a lane may have many.
 type Reader struct {
-	lane    *Lane
-	pos     uint64
-	seg     *segment // that entries belong to
-	entries []entry
-	win     window
+	lane *Lane
+	pos  uint64
+	ext  extent // the one cur was made for
+	cur  cursor
+	win  window
 }
 
 // Reader returns a reader of the records from sequence from on that are not done. It needs no closing.
@@ -54,47 +58,63 @@ func (r *Reader) Next(ctx context.Context) (Item, error) {
 // TryNext is Next for a caller with more to wait for: when there is no record it returns a channel that is closed when
 // there may be one. The channel is nil otherwise.
 func (r *Reader) TryNext() (Item, <-chan struct{}, error) {
-	g, end, wait, err := r.enter()
-	if g == nil {
-		r.seg, r.entries, r.win = nil, nil, window{} // an idle reader holds nothing
+	in, wait, err := r.enter()
+	if wait != nil || err != nil {
+		r.ext, r.cur, r.win = extent{}, cursor{}, window{} // an idle reader holds nothing
 		if err != nil {
 			err = fmt.Errorf("read lane %q: %w", r.lane.Name(), err)
 		}
 		return Item{}, wait, err
 	}
-	defer r.leave(g)
-	item, err := r.read(g, end)
+	defer r.leave(in.seg)
+	item, err := r.read(in)
 	if err != nil {
 		return Item{}, nil, fmt.Errorf("read lane %q: %w", r.lane.Name(), err)
 	}
 	return item, nil, nil
 }
 
-// enter finds the segment of the next record and keeps it from being used again. end is how much of it is on disk.
-func (r *Reader) enter() (g *segment, end int64, wait <-chan struct{}, err error) {
+// A visit is what a reader sees of the extent that holds its next record. The segment is not used again before it leaves.
+type visit struct {
+	extent
+	end    int64  // of what is on disk in the segment
+	places []byte // of the part, if it is in memory
+}
+
+// enter finds the next record and moves pos to it.
+func (r *Reader) enter() (in visit, wait <-chan struct{}, err error) {
 	l, s := r.lane, r.lane.s
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.closing {
-		return nil, 0, nil, ErrClosed
+		return in, nil, ErrClosed
 	}
-	for i := l.search(r.pos); ; i = l.search(r.pos) {
-		if i == len(l.extents) {
-			if l.wake == nil {
-				l.wake = make(chan struct{})
-			}
-			return nil, 0, l.wake, nil
+	e := l.nextLive(&r.pos)
+	if e == nil {
+		if l.wake == nil {
+			l.wake = make(chan struct{})
 		}
-		e := l.extents[i]
-		r.pos = l.done.next(max(r.pos, e.first))
-		if r.pos <= e.last {
-			g = e.seg
-			break
-		}
+		return in, l.wake, nil
+	}
+	in.extent, in.end = *e, e.seg.end
+	if e.part != nil {
+		in.places = e.part.places
 	}
 	s.reading.Add(1)
-	g.refs++
-	return g, g.end, nil, nil
+	e.seg.refs++
+	return in, nil, nil
+}
+
+// nextLive moves pos to the first record from there on that is not done, and returns its extent, nil if there is none.
+// Called with mu held.
+func (l *Lane) nextLive(pos *uint64) *extent {
+	for i := l.search(*pos); i < len(l.extents); i = l.search(*pos) {
+		e := &l.extents[i]
+		if *pos = l.done.next(max(*pos, e.first)); *pos <= e.last {
+			return e
+		}
+	}
+	return nil
 }
 
 func (r *Reader) leave(g *segment) {
@@ -112,133 +132,111 @@ func (r *Reader) leave(g *segment) {
 	}
 }
 
-// read reads the record at r.pos, which lies in g.
-func (r *Reader) read(g *segment, end int64) (Item, error) {
-	e, ok, err := r.locate(g, end)
+// read reads the record at r.pos.
+func (r *Reader) read(in visit) (Item, error) {
+	g := in.seg
+	at, ok, err := r.locate(in)
 	if err != nil {
 		return Item{}, err
 	}
 	if !ok {
-		return Item{}, r.corrupt(g, entry{seq: r.pos})
+		return Item{}, r.corrupt(g, 0, 0)
 	}
-	if r.win.file != g.slot.file || r.win.size > end || r.seg != g {
-		r.win = window{file: g.slot.file, name: g.slot.name(), step: readAhead, buf: r.win.buf[:0]}
-	}
-	r.seg, r.win.size = g, end
-	b, err := r.win.bytes(int64(e.at), int64(e.size))
+	r.win.size, r.win.step = in.end, r.ahead(at)
+	b, err := r.win.bytes(at, headLen)
 	if err != nil {
 		return Item{}, err
 	}
-	h, ok := g.codec.head(int64(e.at), b)
+	h, ok := g.codec.head(at, b)
 	if !ok || h.kind != kindData || h.lane != r.lane.num || h.seq != r.pos {
-		return Item{}, r.corrupt(g, e)
+		return Item{}, r.corrupt(g, at, headLen)
+	}
+	if b, err = r.win.bytes(at, h.size()); err != nil {
+		return Item{}, err
+	}
+	if int64(len(b)) < h.size() {
+		return Item{}, r.corrupt(g, at, h.size())
 	}
 	payload, intact := g.codec.payload(h, b[headLen:])
 	id, body, ok := splitName(payload)
 	if !ok || !intact {
-		return Item{}, r.corrupt(g, e)
+		return Item{}, r.corrupt(g, at, h.size())
 	}
 	r.pos++
 	return Item{h.seq, Record{ID: slices.Clone(id), Body: slices.Clone(body), Flags: h.flags}}, nil
 }
 
 // corrupt reports the record at r.pos, keeps its segment as evidence, and passes it.
-func (r *Reader) corrupt(g *segment, e entry) error {
+func (r *Reader) corrupt(g *segment, at, size int64) error {
 	s := r.lane.s
 	s.mu.Lock()
 	g.hurt = true
 	s.mu.Unlock()
 	r.win.buf = r.win.buf[:0] // another try must see the disk
-	d := Damage{File: g.slot.name(), Segment: g.num, Offset: int64(e.at), Length: int64(e.size), Lane: r.lane.Name(), Seq: r.pos,
+	d := Damage{File: g.slot.name(), Segment: g.num, Offset: at, Length: size, Lane: r.lane.Name(), Seq: r.pos,
 		What: "bytes have changed since they were written"}
 	r.pos++
 	return &CorruptError{d}
 }
 
-// locate finds where the record at r.pos lies in g.
-func (r *Reader) locate(g *segment, end int64) (entry, bool, error) {
-	if e, ok := find(r.entries, r.pos); ok && r.seg == g {
-		return e, true, nil
+// ahead is how many bytes to read at once from a record at place at: up to where the lane's next records lie far apart.
+func (r *Reader) ahead(at int64) int64 {
+	if at >= r.win.at && at+headLen <= r.win.at+int64(len(r.win.buf)) {
+		return block // of a large record the rest
 	}
-	list, err := r.lane.s.indexOf(g, end, r.lane.num)
-	if err != nil {
-		return entry{}, false, err
+	end := at + block
+	for c := r.cur; end-at < readAhead && c.next() && int64(c.at) <= end+readGap; {
+		end = int64(c.at) + block
 	}
-	r.seg, r.entries = g, list
-	r.win.buf = r.win.buf[:0]
-	e, ok := find(list, r.pos)
-	return e, ok, nil
+	return min(end-at, readAhead)
 }
 
-func find(list []entry, seq uint64) (entry, bool) {
-	i, ok := slices.BinarySearchFunc(list, seq, func(e entry, seq uint64) int {
-		switch {
-		case e.seq < seq:
-			return -1
-		case e.seq > seq:
-			return 1
+// locate finds where the record at r.pos lies.
+func (r *Reader) locate(in visit) (place int64, ok bool, err error) {
+	if r.ext.seg != in.seg {
+		r.win = window{file: in.seg.slot.file, name: in.seg.slot.name(), buf: r.win.buf[:0]}
+	}
+	if r.ext.seg != in.seg || r.ext.part != in.part || r.ext.index != in.index || r.cur.seq > r.pos {
+		if r.cur, err = r.openIndex(in); err != nil {
+			return 0, false, err
 		}
-		return 0
-	})
-	if !ok {
-		return entry{}, false
 	}
-	return list[i], true
+	if r.ext = in.extent; in.part != nil {
+		r.cur.places = in.places // it may have grown
+	}
+	ok = r.cur.seek(r.pos)
+	return int64(r.cur.at), ok, nil
 }
 
-// indexOf returns where the records of a lane lie in g. If that is not in memory, the segment is scanned once for all lanes.
-func (s *Spool) indexOf(g *segment, end int64, lane uint32) ([]entry, error) {
-	if list, ok := s.indexed(g, lane); ok {
-		return list, nil
+// openIndex returns a cursor before the records of an extent. If the index is damaged, the segment is scanned instead.
+func (r *Reader) openIndex(in visit) (cursor, error) {
+	if in.part != nil {
+		return in.part.cursor(in.places), nil
 	}
-	s.indexMu.Lock()
-	defer s.indexMu.Unlock()
-	if list, ok := s.indexed(g, lane); ok {
-		return list, nil
+	sc := &scanner{&window{file: in.seg.slot.file, name: in.seg.slot.name(), size: in.end, step: 2*int64(in.live) + block}, in.seg.codec}
+	h, payload, _, good, err := sc.record(int64(in.index))
+	if err != nil {
+		return cursor{}, err
 	}
-	x := newIndex()
-	sc := &scanner{&window{file: g.slot.file, name: g.slot.name(), size: end}, g.codec}
-	err := sc.walk(start, end, func(place int64, h head, _ []byte) error {
-		if h.kind == kindData {
-			x.add(h.lane, entry{h.seq, uint32(place), uint32(h.size())})
+	if good && h.kind == kindIndex && h.lane == r.lane.num {
+		return cursor{places: payload, seq: h.seq - 1}, nil
+	}
+	s := r.lane.s
+	s.mu.Lock()
+	in.seg.hurt = true
+	s.mu.Unlock()
+	return r.scanIndex(in)
+}
+
+// scanIndex finds the records of the extent without an index.
+func (r *Reader) scanIndex(in visit) (cursor, error) {
+	p := newPart(r.lane, in.first)
+	sc := &scanner{&window{file: in.seg.slot.file, name: in.seg.slot.name(), size: in.end}, in.seg.codec}
+	err := sc.walk(start, in.end, func(place int64, h head, _ []byte) error {
+		if h.kind == kindData && h.lane == r.lane.num && h.seq >= in.first && h.seq <= in.last && h.seq > p.last {
+			p.push(h.seq, uint32(place), h.size())
 		}
 		return nil
 	}, func(hole) {})
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	g.index = x
-	s.cacheIndex(g)
-	return x.lanes[lane], nil
-}
-
-func (s *Spool) indexed(g *segment, lane uint32) ([]entry, bool) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if g.index == nil {
-		return nil, false
-	}
-	if i := slices.Index(s.cached, g); i >= 0 { // used last
-		s.cached = append(slices.Delete(s.cached, i, i+1), g)
-	}
-	return g.index.lanes[lane], true
-}
-
-// indexMax is how many entries (of 16 bytes) all indexes but those of the last two segments may hold.
-const indexMax = 1 << 20
-
-// cacheIndex keeps g's index in memory and lets go of the least used ones. Called with mu held.
-func (s *Spool) cacheIndex(g *segment) {
-	s.cached = append(s.cached, g)
-	total := 0
-	for _, c := range s.cached {
-		total += c.index.total
-	}
-	for len(s.cached) > 1 && total > indexMax {
-		total -= s.cached[0].index.total
-		s.cached[0].index = nil
-		s.cached = slices.Delete(s.cached, 0, 1)
-	}
+	return p.cursor(p.places), err
 }

@@ -24,6 +24,8 @@ const (
 	kindCheckpoint
 	kindPad
 	kindClosed
+	kindIndex
+	kindFooter
 	kindEnd // the first number that is no kind
 )
 

@@ -10,43 +10,6 @@ import (
 	"github.com/posthouse/posthouse/spool/vfs"
 )
 
-// A RecoveryReport says what Open or Verify found.
-type RecoveryReport struct {
-	Epoch    uint32
-	Segments int       // that count
-	Records  uint64    // live ones
-	Clean    bool      // the journal was closed, or is new: no done mark is lost
-	Scanned  int64     // bytes
-	Torn     int64     // bytes of a write that was never confirmed, cut from the end of the last segment
-	Damage   []Damage  // bytes that were on disk and have changed
-	Missing  []Missing // records that were confirmed, are not done, and are nowhere: lost
-}
-
-// Damage is a stretch of a segment file that cannot be read. The file is kept as it is until somebody moves it away.
-type Damage struct {
-	File    string
-	Segment uint64 // its number; 0 if unknown
-	Offset  int64  // byte in the file
-	Length  int64  // bytes
-	Lane    string // of the record hit, if its head is intact
-	Seq     uint64 // in Lane; 0 if unknown
-	What    string
-}
-
-func (d Damage) String() string {
-	s := fmt.Sprintf("%s: %d bytes at %d: %s", d.File, d.Length, d.Offset, d.What)
-	if d.Seq != 0 {
-		s += fmt.Sprintf(" (lane %q, sequence %d)", d.Lane, d.Seq)
-	}
-	return s
-}
-
-// Missing is a run of sequences of a lane that is lost, both ends included.
-type Missing struct {
-	Lane        string
-	First, Last uint64
-}
-
 // recovery collects what the files say. It changes nothing on disk.
 type recovery struct {
 	fs       vfs.FS
@@ -61,6 +24,8 @@ type recovery struct {
 	epoch    uint32
 	owner    uint64
 	nextSlot uint32
+	pieces   map[uint32][]piece
+	fast     bool // trust the indexes of sealed segments
 	progress func(done, total int64)
 	total    int64
 	report   RecoveryReport
@@ -79,29 +44,38 @@ type found struct {
 	state headerState
 }
 
+// recoverFrom reads everything that counts and checks each checksum.
 func recoverFrom(ctx context.Context, fsys vfs.FS, progress func(done, total int64)) (*recovery, error) {
-	r := &recovery{fs: fsys, lanes: make(map[uint32]*Lane), ends: make(map[uint64]int64), progress: progress}
+	r := newRecovery(fsys, progress)
+	return r, r.run(ctx)
+}
+
+func newRecovery(fsys vfs.FS, progress func(done, total int64)) *recovery {
+	return &recovery{fs: fsys, lanes: make(map[uint32]*Lane), ends: make(map[uint64]int64), pieces: make(map[uint32][]piece), progress: progress}
+}
+
+func (r *recovery) run(ctx context.Context) error {
 	if err := r.findSlots(); err != nil {
-		return r, err
+		return err
 	}
 	count, err := r.choose()
 	if err != nil {
-		return r, err
+		return err
 	}
 	for _, f := range count {
 		r.total += f.slot.size
 	}
 	for i, f := range count {
 		if err := ctx.Err(); err != nil {
-			return r, err
+			return err
 		}
 		if err := r.scan(f, i == len(count)-1); err != nil {
-			return r, err
+			return err
 		}
 	}
 	r.report.Clean = r.report.Clean || len(count) == 0
 	r.settle()
-	return r, nil
+	return nil
 }
 
 func (r *recovery) close() error {
@@ -141,7 +115,7 @@ func (r *recovery) findSlot(id uint32, info vfs.Info) error {
 	}
 	f := &found{slot: &slot{id: id, file: file, size: info.Size}}
 	r.all = append(r.all, f)
-	b, err := (&window{file: file, name: info.Name, size: info.Size}).bytes(0, start)
+	b, err := (&window{file: file, name: info.Name, size: info.Size, step: start}).bytes(0, start)
 	if err != nil {
 		return err
 	}
@@ -165,7 +139,8 @@ func (r *recovery) findSlot(id uint32, info vfs.Info) error {
 	return nil
 }
 
-// choose finds the newest complete checkpoint and with it the segments that count, oldest first.
+// choose finds the newest complete checkpoint and with it the segments that count. It returns those to be scanned,
+// oldest first.
 func (r *recovery) choose() ([]*found, error) {
 	var used []*found
 	for _, f := range r.all {
@@ -186,13 +161,24 @@ func (r *recovery) choose() ([]*found, error) {
 	if err != nil {
 		return nil, err
 	}
-	return slices.DeleteFunc(used, func(f *found) bool {
-		if _, ok := listed[f.head.num]; ok || f.head.num >= base {
-			return false
+	var scan []*found
+	for _, f := range used {
+		at, ok := listed[f.head.num]
+		if !ok && f.head.num < base {
+			r.spare(f)
+			continue
 		}
-		r.spare(f)
-		return true
-	}), nil
+		if r.fast && ok && at.table != 0 && f.state == headerGood {
+			if done, err := r.byIndex(f, at); done || err != nil {
+				if err != nil {
+					return nil, err
+				}
+				continue
+			}
+		}
+		scan = append(scan, f)
+	}
+	return scan, nil
 }
 
 // spare is a slot that holds nothing. One that was never used may be filled in part only, so it is made anew.
@@ -204,13 +190,13 @@ func (r *recovery) spare(f *found) {
 }
 
 // checkpoint returns the number of the newest segment with a complete checkpoint, and the segments it lists.
-func (r *recovery) checkpoint(used []*found) (base uint64, listed map[uint64]int64, err error) {
+func (r *recovery) checkpoint(used []*found) (base uint64, listed map[uint64]listing, err error) {
 	for _, f := range slices.Backward(used) {
-		listed, complete := make(map[uint64]int64), false
+		listed, complete := make(map[uint64]listing), false
 		_, err := r.scanner(f).tail(start, func(_ int64, h head, payload []byte) error {
 			switch h.kind {
 			case kindSegments:
-				eachPair(payload, func(num, end uint64) { listed[num] = int64(end) })
+				return eachListing(payload, func(num uint64, at listing) { listed[num] = at })
 			case kindCheckpoint:
 				complete = true
 				return errStop
@@ -224,8 +210,8 @@ func (r *recovery) checkpoint(used []*found) (base uint64, listed map[uint64]int
 			return 0, nil, err
 		}
 		if complete {
-			for num, end := range listed {
-				r.ends[num] = end
+			for num, at := range listed {
+				r.ends[num] = at.end
 			}
 			return f.head.num, listed, nil
 		}
@@ -306,7 +292,9 @@ func (r *recovery) visit(g *segment, place int64, h head, payload []byte) error 
 	}
 	switch h.kind {
 	case kindData:
-		ok = h.seq > 0 && r.lane(h.lane).found(g, h.seq, h.size())
+		if ok = h.seq > 0; ok {
+			r.record(g, place, h)
+		}
 	case kindDone:
 		ok = eachPair(payload, func(first, last uint64) { r.lane(h.lane).done.add(span{first, last}) })
 	case kindLane:
@@ -336,6 +324,7 @@ func (r *recovery) settle() {
 		}
 		r.settleLane(l)
 	}
+	r.pieces = nil
 	for _, h := range r.hurt {
 		r.report.Damage[h.damage].Lane = r.lane(h.lane).name
 	}
@@ -346,16 +335,9 @@ func (r *recovery) settle() {
 }
 
 func (r *recovery) settleLane(l *Lane) {
-	known := slices.Clone(l.done)
-	for i := range l.extents {
-		e := &l.extents[i]
-		known.add(e.span)
-		all := e.last - e.first + 1
-		e.live = all - l.done.count(e.span)
-		e.bytes = int64(float64(e.bytes) * float64(e.live) / float64(all))
-		e.seg.live += e.live
-		l.live += e.live
-		l.bytes += e.bytes
+	known := l.adopt(r.pieces[l.num])
+	for _, d := range l.done {
+		known.add(d)
 	}
 	r.report.Records += l.live
 	if l.next == 1 {

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"syscall"
 	"time"
@@ -23,7 +22,7 @@ func (s *Spool) roll(records bool) error {
 			return err
 		}
 	}
-	if err := s.syncHeld(); err != nil {
+	if err := errors.Join(s.seal(), s.syncHeld()); err != nil {
 		return err
 	}
 	s.retire()
@@ -41,14 +40,18 @@ func (s *Spool) roll(records bool) error {
 	return nil
 }
 
-// retire takes the segment in use out of use. Its index stays in memory for the readers that follow close behind.
+// retire takes the segment in use out of use.
 func (s *Spool) retire() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.active != nil {
-		s.cacheIndex(s.active)
+	g := s.active
+	if s.active = nil; g == nil {
+		return
 	}
-	s.active = nil
+	for _, p := range g.parts {
+		p.lane.trimAll(p.span)
+	}
+	g.parts = nil
 }
 
 // beginSegment writes header and checkpoint and waits until both are on disk. Only then may records follow.
@@ -59,7 +62,7 @@ func (s *Spool) beginSegment(f *slot) (*segment, error) {
 		epoch: s.epoch, num: s.lastSeg.num + 1, salt: binary.LittleEndian.Uint64(salt[:]), made: time.Now().UnixNano(),
 		size: f.size, prev: s.lastSeg, owner: s.owner,
 	}
-	g := &segment{slot: f, num: h.num, codec: newCodec(h.salt), index: newIndex()}
+	g := &segment{slot: f, num: h.num, codec: newCodec(h.salt)}
 	s.mu.Lock()
 	marks := s.takeMarks()
 	buf := s.checkpoint(g)
@@ -71,7 +74,7 @@ func (s *Spool) beginSegment(f *slot) (*segment, error) {
 	if err == nil {
 		g.end += int64(len(buf))
 	}
-	g.synced = g.end
+	g.synced, g.head = g.end, g.end
 	s.lastSeg = segEnd{g.num, g.end}
 	s.mu.Unlock()
 	if err != nil {
@@ -109,9 +112,15 @@ func (s *Spool) checkpoint(g *segment) (buf []byte) {
 	}
 	var list []byte
 	for _, o := range s.segs {
-		if o.num != 0 && (o.live > 0 || o.hurt) {
-			list = binary.LittleEndian.AppendUint64(list, o.num)
-			list = binary.LittleEndian.AppendUint64(list, uint64(o.end))
+		if o.num == 0 || o.live == 0 && !o.hurt {
+			continue
+		}
+		table := o.table
+		if o.hurt {
+			table = 0 // the next Open scans it, and finds the damage again
+		}
+		for _, v := range []uint64{o.num, uint64(o.end), uint64(table)} {
+			list = binary.LittleEndian.AppendUint64(list, v)
 		}
 	}
 	buf = g.codec.append(buf, start, head{kind: kindSegments}, list)
@@ -255,22 +264,16 @@ func (s *Spool) reclaim() {
 	}
 }
 
-// takeDead takes the segments without live records and without readers out of all lists.
-func (s *Spool) takeDead() []*segment {
+// takeDead takes the segments without live records and without readers out of the list. No extent points to them.
+func (s *Spool) takeDead() (dead []*segment) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	dead := make(map[*segment]bool)
 	s.segs = slices.DeleteFunc(s.segs, func(g *segment) bool {
-		dead[g] = g != s.active && g.live == 0 && g.refs == 0 && !g.hurt
-		return dead[g]
+		is := g != s.active && g.live == 0 && g.refs == 0 && !g.hurt
+		if is {
+			dead = append(dead, g)
+		}
+		return is
 	})
-	s.cached = slices.DeleteFunc(s.cached, func(g *segment) bool { return dead[g] })
-	maps.DeleteFunc(dead, func(_ *segment, is bool) bool { return !is })
-	if len(dead) == 0 {
-		return nil
-	}
-	for _, l := range s.lanes {
-		l.extents = slices.DeleteFunc(l.extents, func(e extent) bool { return dead[e.seg] })
-	}
-	return slices.Collect(maps.Keys(dead))
+	return dead
 }

@@ -101,6 +101,9 @@ func (s *scanner) promised() (synced, last int64, err error) {
 		}
 		place += h.size()
 		synced, last = max(synced, int64(h.synced)), place
+		if h.kind == kindClosed {
+			break // nothing was written behind it
+		}
 	}
 	return min(synced, max(s.win.size, start)), last, nil
 }

@@ -131,34 +131,19 @@ func slotID(name string) (uint32, bool) {
 
 // A segment is one life of a slot. Its fields are guarded by Spool.mu, but for those that never change.
 type segment struct {
-	slot   *slot
-	num    uint64
-	codec  codec
-	end    int64  // up to here it counts
-	synced int64  // up to here it is on disk; less than end only under NoSync. Only the writer uses it
-	live   uint64 // records whose done mark is not on disk
-	refs   int    // readers inside
-	once   bool   // the slot must not be used again: a write failed, or it has another size
-	hurt   bool   // damaged: kept as evidence
-	index  *index // nil when it is not in memory
-}
+	slot      *slot
+	num       uint64
+	codec     codec
+	end       int64  // up to here it counts
+	synced    int64  // up to here it is on disk; less than end only under NoSync. Only the writer uses it
+	head      int64  // end of its checkpoint
+	table     int64  // place of the FOOTER record; 0 if there is none
+	live      uint64 // records whose done mark is not on disk
+	liveBytes int64  // of those
+	refs      int    // readers inside
+	once      bool   // the slot must not be used again: a write failed, or it has another size
+	hurt      bool   // damaged: kept as evidence
 
-// An entry says where a record lies.
-type entry struct {
-	seq  uint64
-	at   uint32 // place in the segment
-	size uint32 // bytes with header and padding
-}
-
-// An index holds the records of one segment by lane number, each list in rising sequence.
-type index struct {
-	lanes map[uint32][]entry
-	total int
-}
-
-func newIndex() *index { return &index{lanes: make(map[uint32][]entry)} }
-
-func (x *index) add(lane uint32, e entry) {
-	x.lanes[lane] = append(x.lanes[lane], e)
-	x.total++
+	parts []*part // of the segment in use
+	room  int64   // bytes its index will take, about
 }

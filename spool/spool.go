@@ -97,7 +97,6 @@ type Spool struct {
 	ended   chan struct{} // the writer has ended
 	unsure  atomic.Bool   // Close does not call the journal clean
 	reading sync.WaitGroup
-	indexMu sync.Mutex // one index is built at a time
 
 	mu        sync.Mutex
 	lanes     map[string]*Lane
@@ -116,7 +115,6 @@ type Spool struct {
 	segs      []*segment // oldest first, the one in use last
 	active    *segment   // nil on a full disk without a free slot
 	free      []*slot
-	cached    []*segment // with an index in memory, the least used first; not the active one
 	state     State
 	cause     error
 	appends   uint64 // records since Open
@@ -197,8 +195,9 @@ func (s *Spool) open(ctx context.Context) (*RecoveryReport, error) {
 	if err := s.lock(); err != nil {
 		return nil, err
 	}
-	r, err := recoverFrom(ctx, s.fs, s.opts.Progress)
-	if err != nil {
+	r := newRecovery(s.fs, s.opts.Progress)
+	r.fast = true
+	if err := r.run(ctx); err != nil {
 		return nil, errors.Join(err, r.close())
 	}
 	s.adopt(r)
@@ -288,17 +287,17 @@ func (s *Spool) syncTails(r *recovery) error {
 // begin makes the reserve and the first segment. A full disk is no error: what is there must be able to drain.
 func (s *Spool) begin() error {
 	s.dropForeign()
-	for len(s.free) <= s.opts.Reserve {
+	if err := s.roll(false); err != nil && !noSpace(err) {
+		return err
+	}
+	s.reclaim()
+	for len(s.free) < s.opts.Reserve {
 		if err := s.grow(); noSpace(err) {
 			break
 		} else if err != nil {
 			return err
 		}
 	}
-	if err := s.roll(false); err != nil && !noSpace(err) {
-		return err
-	}
-	s.reclaim()
 	s.setState()
 	return s.closeErr
 }

@@ -90,7 +90,11 @@ func (s *Spool) put(b *batch) error {
 // fit encodes b for the segment in use, or for a new one if there is no room.
 func (s *Spool) fit(b *batch) ([]byte, error) {
 	buf := s.encode(b)
-	if s.active.end+int64(len(buf)) <= s.opts.SegmentSize {
+	room := s.indexRoom(b)
+	if s.active.end == s.active.head {
+		room = 0 // rather no index than no room at all
+	}
+	if s.active.end+int64(len(buf))+room <= s.opts.SegmentSize {
 		return buf, nil
 	}
 	s.rewind(b)
@@ -218,7 +222,7 @@ func (s *Spool) encode(b *batch) []byte {
 			at := len(buf)
 			h := head{kind: kindData, flags: r.Flags, lane: l.num, synced: synced, seq: l.tail}
 			buf = g.codec.append(buf, base, h, dataPrefix(r.ID), r.Body)
-			b.entries = append(b.entries, laneEntry{l, entry{l.tail, uint32(base) + uint32(at), uint32(len(buf) - at)}})
+			b.entries = append(b.entries, entry{l, l.tail, uint32(base) + uint32(at), int64(len(buf) - at), false})
 			l.tail++
 		}
 	}
@@ -290,8 +294,7 @@ func (s *Spool) publish(b *batch, n int64, synced bool) {
 	s.lastSeg.end = s.active.end
 	s.appends += uint64(len(b.entries))
 	for _, e := range b.entries {
-		e.lane.written(s.active, e.seq, int64(e.size))
-		s.active.index.add(e.lane.num, e.entry)
+		e.lane.appended(s.active, e)
 		if e.lane.wake != nil {
 			close(e.lane.wake)
 			e.lane.wake = nil
@@ -324,15 +327,20 @@ func (s *Spool) syncHeld() error {
 		return nil
 	}
 	if err := s.sync(g.slot); err != nil {
-		s.requeue(s.held)
-		s.held = nil
-		s.mu.Lock()
-		g.once, g.synced = true, g.end
-		s.mu.Unlock()
-		return s.fault(fmt.Errorf("sync %s: %w", g.slot.name(), err))
+		return s.unsynced(fmt.Errorf("sync %s: %w", g.slot.name(), err))
 	}
 	s.settleHeld()
 	return nil
+}
+
+// unsynced takes note that the last sync of the segment in use has failed, or the write of its index.
+func (s *Spool) unsynced(cause error) error {
+	s.requeue(s.held)
+	s.held = nil
+	s.mu.Lock()
+	s.active.once, s.active.synced = true, s.active.end
+	s.mu.Unlock()
+	return s.fault(cause)
 }
 
 // settle counts down the live records of marks that are on disk.
@@ -390,7 +398,7 @@ func (s *Spool) finish() {
 	if s.marksLeft() {
 		s.closeErr = errors.Join(s.closeErr, fmt.Errorf("close journal: %w: done marks could not be written", ErrFull))
 	}
-	if err := s.roomToClose(); err != nil {
+	if err := s.sealToClose(); err != nil {
 		s.closeErr = errors.Join(s.closeErr, err)
 		return
 	}
@@ -418,16 +426,13 @@ func (s *Spool) closedFlags() uint16 {
 	return 0
 }
 
-// roomToClose syncs what is only written, and begins a segment if there is no room for the last mark in the one in use.
-func (s *Spool) roomToClose() error {
-	err := s.syncHeld()
-	if err != nil || s.active != nil && s.active.end+block <= s.opts.SegmentSize {
-		return err
+// sealToClose begins a last segment, so that the next Open finds all it needs in its checkpoint. A full disk goes on with
+// the one in use: its last slots are for marks.
+func (s *Spool) sealToClose() error {
+	if s.active == nil || s.active.end == s.active.head || len(s.free) < 2 {
+		return s.syncHeld()
 	}
-	if err = s.roll(false); noSpace(err) || errors.Is(err, ErrFull) {
-		return nil
-	}
-	return err
+	return s.roll(false)
 }
 
 func (s *Spool) marksLeft() bool {
