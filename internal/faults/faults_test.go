@@ -97,7 +97,10 @@ const flaps = 3
 func linkCut(t *testing.T, r road) {
 	x := newTrial(t, r, t.TempDir(), "")
 	x.steady()
-	x.loseAnswers()
+	x.holdAnswers(passThrough)
+	r.proxy.Release()
+	x.h.breaks++
+	x.cut()
 	x.spooled(backlog())
 	x.balance()
 	for range flaps {
@@ -112,17 +115,15 @@ func linkCut(t *testing.T, r road) {
 	x.finish()
 }
 
-// loseAnswers lets messages through and holds what the target answers until the window is full, then cuts: what is in
-// flight has arrived, or part of it, and nobody knows.
-func (x *trial) loseAnswers() {
+// holdAnswers lets messages through and holds what the target answers, until half the window is without an answer: what
+// is in flight has arrived, or part of it, and the daemon does not know.
+func (x *trial) holdAnswers(state string) laneStatus {
 	x.t.Helper()
 	x.r.proxy.CutAfterRequest()
-	st := x.await("half the window is without an answer", func(s laneStatus) bool { return s.InFlight >= window/2 || s.State != passThrough })
-	x.r.proxy.Release()
-	x.h.breaks++
-	x.cut()
+	st := x.await("half the window is without an answer", func(s laneStatus) bool { return s.InFlight >= window/2 || s.State != state })
 	x.hit = st.InFlight
-	x.add(bite("messages in flight when answers were lost", x.hit, window/2))
+	x.add(bite("messages in flight without an answer", x.hit, window/2))
+	return st
 }
 
 // killedWhileSpooling: the daemon dies while it writes to its journal, and another one goes on with it.
@@ -142,7 +143,7 @@ func killedWhileSpooling(t *testing.T, r road) {
 	x.finish()
 }
 
-// killedWhileDraining: the daemon dies while it sends what it has kept.
+// killedWhileDraining: the daemon dies while it sends what it has kept, and what is in flight has arrived.
 func killedWhileDraining(t *testing.T, r road) {
 	x := newTrial(t, r, t.TempDir(), "")
 	r.proxy.SetLatency(15 * time.Millisecond)
@@ -151,11 +152,13 @@ func killedWhileDraining(t *testing.T, r road) {
 	x.spooled(backlog())
 	x.balance()
 	r.proxy.Allow()
-	last := x.await("the lane drains", func(s laneStatus) bool {
+	x.await("the lane drains", func(s laneStatus) bool {
 		return s.State == draining && s.Spooled <= backlog()*3/4 || s.State == passThrough
 	})
+	last := x.holdAnswers(draining)
 	x.add(bite("messages in the spool when the daemon was killed", last.Spooled, 2*window))
 	x.restart(last)
+	r.proxy.Allow()
 	r.proxy.SetLatency(2 * time.Millisecond)
 	x.recovered()
 	x.finish()
