@@ -159,9 +159,8 @@ func (l *lane) close() {
 	l.mu.Lock()
 	its := l.recall()
 	if b := l.store; b != nil && b.mode != routes.SpoolNever {
-		b.stored = true
-		b.incoming = append(b.incoming, its...)
-		b.incoming = slices.DeleteFunc(b.incoming, func(it *item) bool { return l.giveBack(it, it.renounce()) })
+		b.incoming = slices.DeleteFunc(append(b.incoming, its...), func(it *item) bool { return l.giveBack(it, it.renounce()) })
+		b.stored = b.stored || len(b.incoming) > 0
 		its = nil
 		signal(b.grow)
 	}

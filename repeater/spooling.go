@@ -59,6 +59,7 @@ func (b *store) tryNext() (its []*item, over bool) {
 		b.appending = len(its)
 	}
 	if len(its) == 0 {
+		b.eager = b.eager && len(b.incoming) > 0
 		b.tryPass()
 		b.l.note(nil)
 	}
@@ -136,6 +137,7 @@ func (b *store) written(its []*item) {
 	b.l.mu.Lock()
 	b.appending, b.single, b.full = 0, false, nil
 	b.records += uint64(len(its))
+	b.eager = b.eager && b.records <= uint64(b.l.of.route.InFlight)
 	b.appended += int64(len(its))
 	b.l.note(nil)
 	b.l.mu.Unlock()

@@ -47,6 +47,7 @@ type store struct {
 	fed       map[uint64]bool      // of them: in the lane's queue or in flight, by sequence
 	fedBytes  int64                // of these
 	working   bool                 // a target is open, and the last thing sent did not fail
+	eager     bool                 // what has just been spilled has to be appended before the lane may pass again
 	yielding  bool                 // too slow: nothing more is sent, and with the last answer the lane is stored
 	full      error                // why nothing can be appended now
 	failed    error                // why nothing will ever be appended
@@ -92,7 +93,7 @@ func (b *store) spill() {
 	if b == nil || b.mode != routes.SpoolAuto || b.stored || b.l.closed {
 		return
 	}
-	b.stored, b.yielding = true, false
+	b.stored, b.eager, b.yielding = true, true, false
 	b.incoming = append(b.incoming, b.l.recall()...)
 	signal(b.grow)
 }
@@ -101,7 +102,7 @@ func (b *store) spill() {
 // way out, and the last done mark is on disk. Refused records do not hinder it: they have left their place. lane.mu is held.
 func (b *store) tryPass() {
 	l := b.l
-	if !b.stored || b.mode == routes.SpoolAlways || !b.working || b.failed != nil || b.appending > 0 ||
+	if !b.stored || b.mode == routes.SpoolAlways || !b.working || b.eager || b.failed != nil || b.appending > 0 ||
 		l.flying > 0 || len(b.fed) > 0 || b.unmarked > 0 || b.waiting() > 0 {
 		return
 	}
@@ -121,7 +122,7 @@ func (b *store) pauses() bool {
 	case routes.SpoolNever:
 		return true
 	case routes.SpoolAuto:
-		return b.working && b.waiting() <= uint64(b.l.of.route.InFlight)
+		return b.working && !b.eager && b.waiting() <= uint64(b.l.of.route.InFlight)
 	}
 	return false
 }
