@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -14,44 +15,79 @@ func demoCommand() *cobra.Command {
 	o := demo.Options{}
 	var output string
 	c := &cobra.Command{
-		Use: "demo", Short: "Move real messages between two embedded brokers and measure it", Args: cobra.NoArgs,
-		Long: `Starts two real JetStream servers inside this process ("two sites") and a repeater with a route between them,
-sends messages in at one site, counts them at the other by number and checksum, and prints what was measured.
-It needs no broker, no network and no rights. A loss makes it exit 1; Ctrl-C ends it and removes what it made.`,
-		Example: "  posthouse demo\n  posthouse demo --messages 100000 -o json",
+		Use: "demo", Short: "Show an outage and a crash between two embedded brokers, and measure them", Args: cobra.NoArgs,
+		Long: `Starts two real JetStream servers inside this process, a repeater with a spool as a process of its own, and sends
+numbered messages from one site to the other. It cuts the line between them while messages keep coming, restores it, cuts
+it again, kills the repeater with SIGKILL while the backlog drains, and starts it again. The messages are counted at the
+second site by number and checksum. It needs no broker, no network and no rights, and takes about half a minute.
+A loss or a damaged message makes it exit 1; duplicates are shown. Ctrl-C ends it and removes what it made.
+It does not show what a power cut does: the system's page cache survives the death of a process.`,
+		Example: "  posthouse demo\n  posthouse demo --rate 3000 --outage 20s --keep\n  posthouse demo --no-kill -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
-			if o.Messages < 1 || o.Size < 64 {
-				return fail(exitConfig, errors.New("--messages is at least 1 and --size at least 64"))
+			if err := checkDemo(o); err != nil {
+				return fail(exitConfig, err)
 			}
-			o.Kinds, o.Out = kinds(), c.OutOrStdout()
-			if output == "json" {
-				o.Out = io.Discard
-			}
-			rep, err := demo.Run(c.Context(), o)
-			if err != nil {
-				return fail(exitRuntime, why(c.Context(), err))
-			}
-			if output == "json" {
-				err = printJSON(c.OutOrStdout(), rep)
-			} else {
-				rep.Text(c.OutOrStdout())
-				fmt.Fprintln(c.OutOrStdout(), "\nnext: posthouse check FILE, posthouse check --connect FILE, posthouse run -c FILE (see examples/)")
-			}
-			if err == nil && !rep.OK() {
-				err = errors.New("messages were lost or damaged")
-			}
-			if err != nil {
-				return fail(exitRuntime, err)
-			}
-			return nil
+			return runDemo(c, o, output)
 		},
 	}
-	c.Flags().IntVar(&o.Messages, "messages", 20_000, "how many messages to send")
-	c.Flags().IntVar(&o.Size, "size", 1024, "bytes of each message, at least 64")
-	c.Flags().BoolVar(&o.Keep, "keep", false, "keep the directory with the topology and the streams")
+	c.Flags().IntVar(&o.Rate, "rate", 1000, "messages per second, 1 to 100000")
+	c.Flags().IntVar(&o.Size, "size", 1024, "bytes of each message, 64 to 524288")
+	c.Flags().DurationVar(&o.Duration, "duration", 24*time.Second, "how long messages are sent; longer if what happens meanwhile takes longer")
+	c.Flags().DurationVar(&o.Outage, "outage", 6*time.Second, "how long the line is cut, at least 100ms; half as long the second time")
+	c.Flags().BoolVar(&o.NoKill, "no-kill", false, "leave out the second outage and the kill")
+	c.Flags().BoolVar(&o.Keep, "keep", false, "keep the directory with the topology, the spool, the log and the streams")
 	outputFlag(c, &output)
 	return c
 }
+
+func checkDemo(o demo.Options) error {
+	switch {
+	case o.Rate < 1 || o.Rate > 100_000:
+		return fmt.Errorf("--rate %d: write 1 to 100000 messages per second", o.Rate)
+	case o.Size < 64 || o.Size > 512<<10:
+		return fmt.Errorf("--size %d: write 64 to 524288 bytes", o.Size)
+	case o.Duration < time.Second || o.Duration > time.Hour:
+		return fmt.Errorf("--duration %v: write 1s to 1h", o.Duration)
+	case o.Outage < 100*time.Millisecond || o.Outage > time.Hour:
+		return fmt.Errorf("--outage %v: write 100ms to 1h", o.Outage)
+	}
+	return nil
+}
+
+func runDemo(c *cobra.Command, o demo.Options, output string) error {
+	o.Out = c.OutOrStdout()
+	if output == "json" {
+		o.Out = io.Discard
+	}
+	rep, err := demo.Run(c.Context(), o)
+	if err != nil {
+		return fail(exitRuntime, why(c.Context(), err))
+	}
+	if output == "json" {
+		err = printJSON(c.OutOrStdout(), rep)
+	} else {
+		fmt.Fprintln(c.OutOrStdout())
+		rep.Text(c.OutOrStdout())
+		if o.Keep {
+			fmt.Fprintf(c.OutOrStdout(), "\nkept: %s with topology.yaml, spool, posthouse.log and the streams\n", rep.Dir)
+		}
+		fmt.Fprintln(c.OutOrStdout(), demoEnd)
+	}
+	if err == nil && !rep.OK() {
+		err = errors.New("messages were lost or damaged")
+	}
+	if err != nil {
+		return fail(exitRuntime, err)
+	}
+	return nil
+}
+
+const demoEnd = `
+A kill shows what a crash of the process does. It cannot show a power cut, which also takes the system's page cache.
+
+next: posthouse check FILE             every mistake in a topology of yours, offline (see examples/)
+      posthouse check --connect FILE   and sign in to every broker
+      posthouse run -c FILE            run it`
 
 func outputFlag(c *cobra.Command, output *string) {
 	wordFlag(c, output, "output", "o", "what to print", "text", "json")

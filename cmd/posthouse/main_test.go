@@ -18,7 +18,12 @@ import (
 	"gopkg.in/yaml.v3"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if code, is := asPosthouse(); is {
+		os.Exit(code)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // patience bounds what should have ended at once.
 const patience = 30 * time.Second
@@ -115,7 +120,11 @@ func TestUsage(t *testing.T) {
 		"explain nothing":   {[]string{"explain"}, 2, "accepts 1 arg"},
 		"explain unknown":   {[]string{"explain", "F999"}, 2, `no code "F999"`},
 		"completion":        {[]string{"completion", "tcsh"}, 2, "bash, zsh, fish, powershell"},
-		"demo's size":       {[]string{"demo", "--size", "3"}, 2, "--size at least 64"},
+		"demo's size":       {[]string{"demo", "--size", "3"}, 2, "--size 3: write 64 to"},
+		"demo's rate":       {[]string{"demo", "--rate", "0"}, 2, "--rate 0: write 1 to"},
+		"demo's duration":   {[]string{"demo", "--duration", "10ms"}, 2, "--duration 10ms: write 1s to"},
+		"demo's outage":     {[]string{"demo", "--outage", "2h"}, 2, "--outage 2h0m0s: write 100ms to"},
+		"demo's output":     {[]string{"demo", "-o", "yaml"}, 2, "write one of text, json"},
 		"send nowhere":      {[]string{"send", "-c", good}, 2, "accepts between 1 and 2 arg"},
 		"send no body":      {[]string{"send", "-c", good, "paris/orders"}, 2, "--file FILE"},
 		"send two bodies":   {[]string{"send", "-c", good, "paris/orders", "x", "--file", "-"}, 2, "not both"},
@@ -244,7 +253,7 @@ func TestInterrupted(t *testing.T) {
 brokers: { n: { type: nats, addresses: ["nats://`+ln.Addr().String()+`"] } }
 routes: [{ name: r, from: { broker: n, stream: A }, to: { broker: n, subject: b } }]
 `)
-	for _, args := range [][]string{{"receive", "-c", file, "n/A"}, {"send", "-c", file, "n/b", "x"}, {"demo", "--messages", "1"}} {
+	for _, args := range [][]string{{"receive", "-c", file, "n/A"}, {"send", "-c", file, "n/b", "x"}, {"demo"}} {
 		var out, errs bytes.Buffer
 		root := rootCommand()
 		root.SetArgs(args)

@@ -1,8 +1,12 @@
-// Package demo is `posthouse demo`: the main job on embedded brokers, measured from outside.
+// Package demo is `posthouse demo`: the main job on embedded brokers, with an outage and a crash, measured from outside.
 //
-// Two real JetStream servers run inside the process, "paris" and "berlin". A repeater with a route between them is
-// wired from a YAML file exactly as `posthouse run` would do it. Messages go in at paris and are counted at berlin by
-// an ordinary NATS client: by the sequence number and checksum that each carries, never by the repeater's own metrics.
+// Two real JetStream servers run inside this process, "paris" and "berlin", each behind a relay that can be cut. The
+// repeater between them is a process of its own, started with a topology file as an operator would start it, so that a
+// kill is a real one and the brokers survive it. Messages go in at paris and are counted at berlin by an ordinary NATS
+// client: by the number and the checksum that each carries, never by the repeater's own figures. Those are only shown.
+//
+// What it cannot show is a missing sync: the page cache of the system survives the death of a process. It says nothing
+// about a power cut.
 package demo
 
 import (
@@ -13,126 +17,90 @@ import (
 	"os"
 	"path/filepath"
 	"time"
-
-	"github.com/posthouse/posthouse/repeater"
-	"github.com/posthouse/posthouse/routes"
 )
 
-// Options say how much to send. The zero value is useful.
+// Options say how much to send and what to do meanwhile. The zero value is useful.
 type Options struct {
-	Messages int       // 0 = 20,000
-	Size     int       // bytes of each body, 0 = 1024, at least 64
-	Keep     bool      // leave the directory with the topology and the streams
-	Out      io.Writer // progress and file names; nil = nowhere
-	Kinds    routes.Kinds
+	Rate     int           // messages per second, 0 = 1000
+	Size     int           // bytes of each body, 0 = 1024, at least 64
+	Duration time.Duration // how long messages are sent at least, 0 = 24 s
+	Outage   time.Duration // the first outage, 0 = 6 s; the second is half as long
+	NoKill   bool          // leave out the second outage and the kill
+	Keep     bool          // leave the directory with the topology, the spool, the log and the streams
+	Command  []string      // runs the repeater when "-c FILE" follows; nil = this program's run
+	Out      io.Writer     // what happens, while it happens; nil = nowhere
 }
 
-// A Report is what was measured. Nothing in it is written in advance.
-type Report struct {
-	Sent       int           `json:"sent"`      // confirmed by the first site
-	Delivered  int           `json:"delivered"` // different messages that arrived at the second
-	Lost       int           `json:"lost"`
-	Duplicated int           `json:"duplicated"`
-	OutOfOrder int           `json:"out_of_order"` // first arrivals whose number is below one that came before
-	Corrupted  int           `json:"corrupted"`
-	Elapsed    time.Duration `json:"elapsed_ns"` // first send to last arrival
-	Rate       float64       `json:"messages_per_second"`
-	Dir        string        `json:"dir,omitempty"` // with Keep
-}
-
-// OK reports whether everything that was sent arrived whole.
-func (r Report) OK() bool { return r.Lost == 0 && r.Corrupted == 0 && r.Sent > 0 }
-
-// stall is how long nothing may arrive before what is missing counts as lost.
-const stall = 20 * time.Second
-
-// Run plays the demo and returns what it measured. It returns early, with an error, when ctx ends.
+// Run plays the demo and returns what it measured. It returns early, with an error and what is certain until then, when
+// ctx ends; when the repeater ends by itself; and when a broker does not do its part. The process, the servers and,
+// without Keep, the directory are gone when it returns.
 func Run(ctx context.Context, o Options) (rep Report, err error) {
-	o = o.withDefaults()
+	o, err = o.withDefaults()
+	if err != nil {
+		return rep, err
+	}
 	dir, err := os.MkdirTemp("", "posthouse-demo-")
 	if err != nil {
 		return rep, fmt.Errorf("make a directory for the demo: %w", err)
 	}
+	p := &play{o: o, dir: dir, tally: newTally(), out: screen{w: o.Out, begin: time.Now()}}
 	if o.Keep {
-		rep.Dir = dir
+		p.rep.Dir = dir
 	} else {
 		defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	}
-	paris, berlin, err := startSites(dir)
-	if err != nil {
-		return rep, err
+	defer func() { err = errors.Join(err, p.strike()) }() // before the directory goes
+	if err := p.stage(ctx); err != nil {
+		return p.rep, err
 	}
-	defer paris.stop()
-	defer berlin.stop()
-	file := filepath.Join(dir, "topology.yaml")
-	if err := os.WriteFile(file, topology(paris, berlin), 0o600); err != nil {
-		return rep, err
+	err = p.perform(ctx)
+	if ctx.Err() != nil {
+		p.out.remark("interrupted: %s sent, %s of them arrived so far", thousands(p.rep.Sent), thousands(p.rep.Delivered))
 	}
-	fmt.Fprintf(o.Out, "two sites, each a JetStream server with its own disk: paris %s, berlin %s\n", paris.url(), berlin.url())
-	fmt.Fprintf(o.Out, "topology: %s\n\n%s\n", file, topology(paris, berlin))
-	stop, err := startRepeater(ctx, file, o.Kinds)
-	if err != nil {
-		return rep, err
-	}
-	return measure(ctx, o, paris, berlin, stop, rep)
+	return p.rep, err
 }
 
-func (o Options) withDefaults() Options {
-	if o.Messages <= 0 {
-		o.Messages = 20_000
-	}
-	if o.Size <= 0 {
-		o.Size = 1024
-	}
-	o.Size = max(o.Size, minSize)
+func (o Options) withDefaults() (Options, error) {
+	o.Rate, o.Size = positive(o.Rate, 1000), max(positive(o.Size, 1024), minSize)
+	o.Duration, o.Outage = positive(o.Duration, 24*time.Second), positive(o.Outage, 6*time.Second)
 	if o.Out == nil {
 		o.Out = io.Discard
 	}
-	return o
+	if o.Command == nil {
+		self, err := os.Executable()
+		if err != nil {
+			return o, fmt.Errorf("find this program, to start it as the repeater: %w", err)
+		}
+		o.Command = []string{self, "run"}
+	}
+	return o, nil
 }
 
-func topology(paris, berlin *site) []byte {
+func positive[T int | time.Duration](v, otherwise T) T {
+	if v <= 0 {
+		return otherwise
+	}
+	return v
+}
+
+// lineSpeed is that of each site's line in bytes per second: three times what the messages need, so that a backlog
+// drains, but not in no time.
+func (o Options) lineSpeed() int {
+	const headers = 512 // about; those of Posthouse and of the protocol
+	return max(3*o.Rate*(o.Size+headers), 256<<10)
+}
+
+// topology is the file that the repeater reads. Its spool has small segments, so that some are used up and reclaimed.
+func topology(paris, berlin, admin, dir string) []byte {
 	return fmt.Appendf(nil, `version: 1
+admin: { listen: %q }
+spool: { dir: %q, segment_size: 1MiB }
 brokers:
   paris:  { type: nats, site: paris, addresses: [%q] }
-  berlin: { type: nats, site: berlin, addresses: [%q] }
+  berlin: { type: nats, site: berlin, addresses: [%q], reconnect: { delay: 200ms, max_delay: 1s } }
 routes:
   - name: orders
-    from: { broker: paris, stream: ORDERS }
-    to: { broker: berlin, subject: orders }
-`, paris.url(), berlin.url())
-}
-
-// startRepeater reads the file and runs it as `posthouse run` does; stop waits for its orderly end.
-func startRepeater(ctx context.Context, file string, kinds routes.Kinds) (stop func() error, err error) {
-	src, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
-	table, findings := routes.Load(file, src, routes.Options{Kinds: kinds})
-	if findings.HasErrors() {
-		return nil, fmt.Errorf("the demo's own topology is refused: %v", findings)
-	}
-	rep, err := repeater.New(table, kinds, repeater.Options{Name: "demo", Grace: 10 * time.Second})
-	if err != nil {
-		return nil, err
-	}
-	ctx, cancel := context.WithCancel(ctx)
-	done := make(chan error, 1)
-	go func() { done <- rep.Run(ctx) }()
-	return func() error { cancel(); return <-done }, nil
-}
-
-// Text writes r as people read it.
-func (r Report) Text(w io.Writer) {
-	for _, row := range []struct {
-		name  string
-		value any
-	}{
-		{"sent", r.Sent}, {"delivered", r.Delivered}, {"lost", r.Lost}, {"duplicated", r.Duplicated},
-		{"out of order", r.OutOfOrder}, {"corrupted", r.Corrupted},
-		{"time", r.Elapsed.Round(time.Millisecond)}, {"rate", fmt.Sprintf("%.0f messages/s", r.Rate)},
-	} {
-		fmt.Fprintf(w, "%-14s %v\n", row.name, row.value)
-	}
+    from: { broker: paris, stream: %s }
+    to: { broker: berlin, subject: %s }
+`, admin, filepath.Join(dir, "spool"), paris, berlin, streamName, subject)
 }

@@ -2,6 +2,7 @@ package demo
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"path/filepath"
 	"time"
@@ -11,49 +12,47 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// A site is one embedded broker and an ordinary client of it.
+const (
+	streamName = "ORDERS"
+	subject    = "orders"
+)
+
+// A site is one embedded broker, the line that the repeater reaches it over, and an ordinary client that does not use
+// that line.
 type site struct {
+	name string
 	srv  *server.Server
+	line *relay
 	conn *nats.Conn
 	js   jetstream.JetStream
 }
 
-// startSites starts both brokers on loopback, with ports from the kernel, and makes their streams.
-func startSites(dir string) (paris, berlin *site, err error) {
-	if paris, err = startSite(dir, "paris"); err != nil {
-		return nil, nil, err
-	}
-	if berlin, err = startSite(dir, "berlin"); err != nil {
-		paris.stop()
-		return nil, nil, err
-	}
-	return paris, berlin, nil
-}
-
-func startSite(dir, name string) (*site, error) {
+// startSite starts a broker on loopback, with ports from the kernel, and makes its stream. speed is that of its line in
+// bytes per second. The broker does not sync each write: it lives in this process, which nobody kills, and on a slow
+// disk the demo would measure that disk twice more.
+func startSite(dir, name string, speed int) (*site, error) {
 	srv, err := server.NewServer(&server.Options{
 		ServerName: name, Host: "127.0.0.1", Port: server.RANDOM_PORT, NoLog: true, NoSigs: true,
 		JetStream: true, StoreDir: filepath.Join(dir, name),
-		SyncAlways: true, // the default would confirm up to two minutes of data that no disk holds yet
 	})
 	if err != nil {
 		return nil, fmt.Errorf("site %s: %w", name, err)
 	}
 	srv.Start()
-	s := &site{srv: srv}
+	s := &site{name: name, srv: srv}
 	if !srv.ReadyForConnections(20 * time.Second) {
-		s.stop()
-		return nil, fmt.Errorf("site %s: the embedded broker did not become ready", name)
+		err = errors.New("the embedded broker did not become ready")
+	} else if err = s.connect(); err == nil {
+		s.line, err = openRelay(srv.Addr().String(), speed)
 	}
-	if err := s.connect(); err != nil {
-		s.stop()
-		return nil, fmt.Errorf("site %s: %w", name, err)
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("site %s: %w", name, err), s.stop())
 	}
 	return s, nil
 }
 
 func (s *site) connect() (err error) {
-	if s.conn, err = nats.Connect(s.url()); err != nil {
+	if s.conn, err = nats.Connect(s.srv.ClientURL()); err != nil {
 		return err
 	}
 	if s.js, err = jetstream.New(s.conn, jetstream.WithPublishAsyncMaxPending(4*window)); err != nil {
@@ -61,16 +60,43 @@ func (s *site) connect() (err error) {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	_, err = s.js.CreateStream(ctx, jetstream.StreamConfig{Name: "ORDERS", Subjects: []string{"orders"}})
+	_, err = s.js.CreateStream(ctx, jetstream.StreamConfig{Name: streamName, Subjects: []string{subject}})
 	return err
 }
 
-func (s *site) url() string { return s.srv.ClientURL() }
+// url is where the repeater reaches the site: the near end of its line.
+func (s *site) url() string { return "nats://" + s.line.addr() }
 
-func (s *site) stop() {
+// held is the number of the last message that the stream took.
+func (s *site) held(ctx context.Context) (uint64, error) {
+	stream, err := s.js.Stream(ctx, streamName)
+	if err != nil {
+		return 0, fmt.Errorf("look at site %s: %w", s.name, err)
+	}
+	return stream.CachedInfo().State.LastSeq, nil
+}
+
+// settled reports whether every message of the stream was taken and settled by every consumer of it.
+func (s *site) settled(ctx context.Context) (bool, error) {
+	stream, err := s.js.Stream(ctx, streamName)
+	if err != nil {
+		return false, fmt.Errorf("look at site %s: %w", s.name, err)
+	}
+	list, done := stream.ListConsumers(ctx), true
+	for info := range list.Info() {
+		done = done && info.NumPending == 0 && info.NumAckPending == 0
+	}
+	return done, list.Err()
+}
+
+func (s *site) stop() (err error) {
 	if s.conn != nil {
 		s.conn.Close()
 	}
+	if s.line != nil {
+		err = s.line.close()
+	}
 	s.srv.Shutdown()
 	s.srv.WaitForShutdown()
+	return err
 }

@@ -1,0 +1,139 @@
+package demo
+
+import (
+	"context"
+	"fmt"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go/jetstream"
+)
+
+// flag is the header of a message whose sender could not know whether it arrived before.
+const flag = "posthouse-possible-duplicate"
+
+// counts are what a tally knows at one moment.
+type counts struct {
+	arrived    int // different messages
+	dup        int // arrivals of a message that was there before
+	marked     int // of these, flagged as possible duplicates
+	disordered int // first arrivals whose number is below one that came before
+	corrupted  int // arrivals whose checksum is wrong
+	highest    int // the greatest number that arrived, -1 for none
+	last       time.Time
+	seq        uint64 // of the stream: what was counted so far
+}
+
+// A tally counts what arrives at a site by the number in each message. Safe for concurrent use.
+type tally struct {
+	mu    sync.Mutex
+	c     counts
+	seen  []bool
+	marks map[chan struct{}]int // closed when so many different ones have arrived
+}
+
+func newTally() *tally { return &tally{c: counts{highest: -1}, marks: make(map[chan struct{}]int)} }
+
+// maxNumber bounds what a corrupt message that keeps its checksum could make the tally allocate.
+const maxNumber = 1 << 31
+
+// add counts one arrival.
+func (t *tally) add(b []byte, marked bool) {
+	n, whole := number(b)
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.c.last = time.Now()
+	if !whole || n >= maxNumber {
+		t.c.corrupted++
+		return
+	}
+	i := int(n)
+	for i >= len(t.seen) {
+		t.seen = append(t.seen, make([]bool, 1+i-len(t.seen))...)
+	}
+	switch {
+	case t.seen[i]:
+		t.c.dup++
+		if marked {
+			t.c.marked++
+		}
+		return
+	case i < t.c.highest:
+		t.c.disordered++
+	}
+	t.c.highest = max(t.c.highest, i)
+	t.seen[i] = true
+	t.c.arrived++
+	t.reached()
+}
+
+// reached closes the marks that are due. t.mu is held.
+func (t *tally) reached() {
+	for ch, n := range t.marks {
+		if t.c.arrived >= n {
+			close(ch)
+			delete(t.marks, ch)
+		}
+	}
+}
+
+// reaches returns a channel that is closed when n different messages have arrived.
+func (t *tally) reaches(n int) <-chan struct{} {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	ch := make(chan struct{})
+	t.marks[ch] = n
+	t.reached()
+	return ch
+}
+
+func (t *tally) now() counts {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.c
+}
+
+// among returns how many of the messages 0 to n-1 have arrived, and how many arrived that are not among them.
+func (t *tally) among(n int) (arrived, strange int) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for i, seen := range t.seen {
+		switch {
+		case seen && i < n:
+			arrived++
+		case seen:
+			strange++
+		}
+	}
+	return arrived, strange
+}
+
+// watch counts everything that arrives at s, until the returned function is called.
+func (t *tally) watch(ctx context.Context, s *site) (stop func(), err error) {
+	consumer, err := s.js.OrderedConsumer(ctx, streamName, jetstream.OrderedConsumerConfig{})
+	if err != nil {
+		return nil, fmt.Errorf("count at %s: %w", s.name, err)
+	}
+	cc, err := consumer.Consume(func(m jetstream.Msg) {
+		meta, err := m.Metadata()
+		if err != nil || !t.isNext(meta.Sequence.Stream) {
+			return // not of the stream, or the consumer repeats itself
+		}
+		t.add(m.Data(), m.Headers().Get(flag) == "true")
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count at %s: %w", s.name, err)
+	}
+	return func() { cc.Stop(); <-cc.Closed() }, nil
+}
+
+// isNext notes the number that the stream gave a message, and reports whether it is new.
+func (t *tally) isNext(seq uint64) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if seq <= t.c.seq {
+		return false
+	}
+	t.c.seq = seq
+	return true
+}

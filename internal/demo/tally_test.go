@@ -1,0 +1,58 @@
+package demo
+
+import "testing"
+
+func TestTallyTellsLostDuplicatedAndDisordered(t *testing.T) {
+	tl := newTally()
+	for _, n := range []uint64{0, 2, 1, 2, 4} {
+		tl.add(body(n, minSize), false)
+	}
+	tl.add(body(4, minSize), true)
+	tl.add(body(6, minSize), true) // a first arrival, whatever it is marked as
+	tl.add([]byte("rubbish"), false)
+	tl.add(body(maxNumber, minSize), false)
+	c := tl.now()
+	if c.arrived != 5 || c.dup != 2 || c.marked != 1 || c.disordered != 1 || c.corrupted != 2 || c.highest != 6 {
+		t.Errorf("%+v, want 5 arrived (3 and 5 are lost), 2 dup, 1 marked, 1 disordered, 2 corrupted, highest 6", c)
+	}
+	if arrived, strange := tl.among(5); arrived != 4 || strange != 1 {
+		t.Errorf("of the first five %d arrived and %d others, want 4 and 1", arrived, strange)
+	}
+}
+
+func TestTallyReaches(t *testing.T) {
+	tl := newTally()
+	two, none := tl.reaches(2), tl.reaches(0)
+	closed := func(ch <-chan struct{}) bool {
+		select {
+		case <-ch:
+			return true
+		default:
+			return false
+		}
+	}
+	if !closed(none) {
+		t.Error("none have arrived, but the mark is not reached")
+	}
+	tl.add(body(7, minSize), false)
+	tl.add(body(7, minSize), false) // the same again
+	if closed(two) {
+		t.Error("a duplicate counts as another message")
+	}
+	tl.add(body(3, minSize), false)
+	if !closed(two) {
+		t.Error("two have arrived, but the mark is not reached")
+	}
+}
+
+func TestTallySkipsWhatItsConsumerRepeats(t *testing.T) {
+	tl := newTally()
+	for _, c := range []struct {
+		seq uint64
+		new bool
+	}{{1, true}, {1, false}, {2, true}, {1, false}, {5, true}} {
+		if got := tl.isNext(c.seq); got != c.new {
+			t.Errorf("number %d of the stream is new: %t", c.seq, got)
+		}
+	}
+}
