@@ -133,7 +133,7 @@ func (s *Spool) footer(g *segment) (buf []byte, table int64) {
 // indexRoom is how many bytes the index of the segment in use needs if the records of b join it. It is an estimate: an
 // index that does not fit is left out.
 func (s *Spool) indexRoom(b *batch) int64 {
-	n := headLen + s.active.room + 4*int64(len(b.entries)) + partRoom*int64(len(b.ops))
+	n := headLen + s.active.room + 4*int64(len(b.entries)+len(b.moves)) + partRoom*int64(len(b.ops)+len(b.moves))
 	return (n + block - 1) / block * block
 }
 

@@ -31,7 +31,7 @@ func flip(t testing.TB, d *spooltest.Disk, text string) (file string, place int)
 // backlogOf makes a closed journal over several segments: records of two lanes, every third of "a" done.
 func backlogOf(t testing.TB, d *spooltest.Disk) (live []uint64) {
 	t.Helper()
-	s, _ := open(t, d, spool.Options{})
+	s, _ := open(t, d, spool.Options{Sparse: -1})
 	a, b := lane(t, s, "a"), lane(t, s, "b")
 	for seq := uint64(1); seq <= 90; seq++ {
 		add(t, a, seq, seq, 1000)
@@ -252,7 +252,7 @@ func TestAcknowledgeMovesEvidence(t *testing.T) {
 			t.Errorf("a damaged segment with live records: %v, %v", moved, err)
 		}
 	})
-	s, _ := open(t, d, spool.Options{})
+	s, _ := open(t, d, spool.Options{Sparse: -1})
 	a := lane(t, s, "a")
 	if _, damaged := readAll(t, a); damaged != 1 { // a sealed segment is not read before somebody needs it
 		t.Fatalf("void: %d damaged", damaged)

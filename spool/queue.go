@@ -30,12 +30,14 @@ type batch struct {
 	ops     []*op
 	size    int64 // of the records
 	marks   []laneMarks
+	moves   []move
 	entries []entry
+	moved   []entry // of moves
 }
 
 // barrier reports whether somebody in the batch waits for the sync itself, or only marks are in it, which make room.
 func (b *batch) barrier() bool {
-	return b.size == 0 || slices.ContainsFunc(b.ops, func(o *op) bool { return o.lane == nil })
+	return b.size == 0 || len(b.moves) > 0 || slices.ContainsFunc(b.ops, func(o *op) bool { return o.lane == nil })
 }
 
 // An entry is a record of a batch and where it lies.
@@ -44,7 +46,6 @@ type entry struct {
 	seq  uint64
 	at   uint32 // place in the segment
 	size int64  // bytes with header and padding
-	old  bool   // it is copied forward
 }
 
 func (s *Spool) wakeWriter() {
@@ -156,7 +157,10 @@ func (s *Spool) take() (b *batch, closing bool) {
 	if s.closing && len(s.queue) == 0 && !s.drained {
 		s.drained, s.flush = true, s.marks > 0
 	}
-	if len(s.queue) == 0 && !s.flush {
+	if s.closing {
+		s.moves = nil
+	}
+	if len(s.queue) == 0 && !s.flush && len(s.moves) == 0 {
 		return nil, s.closing
 	}
 	limit := min(batchMax, s.opts.SegmentSize/4)
@@ -175,7 +179,7 @@ func (s *Spool) take() (b *batch, closing bool) {
 		close(s.room)
 		s.room = nil
 	}
-	b.marks = s.takeMarks()
+	b.marks, b.moves = s.takeMarks(), s.takeMoves()
 	return b, s.closing
 }
 

@@ -143,6 +143,7 @@ type segment struct {
 	refs      int    // readers inside
 	once      bool   // the slot must not be used again: a write failed, or it has another size
 	hurt      bool   // damaged: kept as evidence
+	stuck     bool   // its records are not copied forward any more
 
 	parts []*part // of the segment in use
 	room  int64   // bytes its index will take, about

@@ -31,6 +31,8 @@ type Options struct {
 	MaxBytes    int64 // bytes of all segments with pool and reserve; 0 means no bound but the disk's
 	Reserve     int   // segments kept for done marks on a full disk; 0 means 2, the least that is safe
 	Pool        int   // segments kept for use again beyond the reserve; 0 means 4
+	Sparse      int   // segments less than 30 % live that may stay before records of the oldest are copied forward; 0 means 4, less than 0: no copying
+	CopyRate    int64 // bytes per second of records copied forward; 0 means 32 MiB, less than 0: no bound
 	MaxQueue    int64 // bytes of records that may wait for the writer before appends block; 0 means 8 MiB
 
 	// Owner names the host and purpose the journal belongs to. A journal of another owner (a copy, a restored
@@ -117,14 +119,19 @@ type Spool struct {
 	free      []*slot
 	state     State
 	cause     error
-	appends   uint64 // records since Open
-	syncs     uint64 // since Open
+	appends   uint64   // records since Open
+	syncs     uint64   // since Open
+	copied    uint64   // records copied forward since Open
+	copying   *segment // that records are copied from
 
 	// Only the writer uses these.
 	lastSeg  segEnd // the segment begun last, and its end
 	nextSlot uint32
 	bytes    int64       // of all files made, in use or free, the one being filled at its full size
 	held     []laneMarks // written but not synced
+	moves    []move      // for the next batch
+	copyFrom []*Lane     // with records in copying
+	copyAt   time.Time   // not before
 	filling  *slot       // being filled with zeros; its size says how far
 	zeros    []byte
 	buf      []byte
@@ -145,13 +152,16 @@ func (o Options) withDefaults() (Options, error) {
 	for _, d := range []struct {
 		value *int
 		def   int
-	}{{&o.Reserve, 2}, {&o.Pool, 4}} {
+	}{{&o.Reserve, 2}, {&o.Pool, 4}, {&o.Sparse, 4}} {
 		if *d.value == 0 {
 			*d.value = d.def
 		}
 	}
 	if o.MaxQueue == 0 {
 		o.MaxQueue = 8 << 20
+	}
+	if o.CopyRate == 0 {
+		o.CopyRate = 32 << 20
 	}
 	if o.Retry == 0 {
 		o.Retry = time.Second

@@ -39,6 +39,7 @@ type Stats struct {
 
 	Appends uint64 // records appended since Open
 	Syncs   uint64 // syncs of batches and segments since Open
+	Copied  uint64 // records copied forward since Open, so that the segments they were in can be used again
 }
 
 // Stats returns what the journal holds now.
@@ -46,7 +47,7 @@ func (s *Spool) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := Stats{State: s.state, Cause: s.cause, Epoch: s.epoch, Segments: len(s.segs), Free: len(s.free),
-		Appends: s.appends, Syncs: s.syncs}
+		Appends: s.appends, Syncs: s.syncs, Copied: s.copied}
 	for _, g := range s.segs {
 		t.Bytes += g.slot.size
 		if g.hurt {

@@ -12,6 +12,7 @@ func (s *Spool) write() {
 	defer close(s.ended)
 	for {
 		s.linger()
+		again := s.copyForward()
 		b, closing := s.take()
 		if b != nil {
 			s.commit(b)
@@ -22,7 +23,21 @@ func (s *Spool) write() {
 			s.finish()
 			return
 		}
+		s.rest(again)
+	}
+}
+
+// rest waits until something waits for the writer, or for some time if it is not 0.
+func (s *Spool) rest(d time.Duration) {
+	if d == 0 {
 		<-s.kick
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-s.kick:
+	case <-timer.C:
 	}
 }
 
@@ -65,7 +80,7 @@ func (s *Spool) put(b *batch) error {
 	if err := s.makeRoom(b); err != nil {
 		return err
 	}
-	if len(b.ops)+len(b.marks) == 0 {
+	if len(b.ops)+len(b.marks)+len(b.moves) == 0 {
 		return nil
 	}
 	buf, err := s.fit(b)
@@ -98,6 +113,10 @@ func (s *Spool) fit(b *batch) ([]byte, error) {
 		return buf, nil
 	}
 	s.rewind(b)
+	if b.size > 0 && len(b.moves) > 0 && len(s.free) <= s.opts.Reserve {
+		b.moves = nil // records go first
+		return s.fit(b)
+	}
 	if err := s.roll(b.size > 0); err != nil {
 		if b.size == 0 || s.active == nil {
 			return nil, s.giveUp(b, err)
@@ -222,9 +241,15 @@ func (s *Spool) encode(b *batch) []byte {
 			at := len(buf)
 			h := head{kind: kindData, flags: r.Flags, lane: l.num, synced: synced, seq: l.tail}
 			buf = g.codec.append(buf, base, h, dataPrefix(r.ID), r.Body)
-			b.entries = append(b.entries, entry{l, l.tail, uint32(base) + uint32(at), int64(len(buf) - at), false})
+			b.entries = append(b.entries, entry{l, l.tail, uint32(base) + uint32(at), int64(len(buf) - at)})
 			l.tail++
 		}
+	}
+	for _, m := range b.moves {
+		at := len(buf)
+		h := head{kind: kindData, flags: m.rec.Flags, lane: m.lane.num, synced: synced, seq: m.seq}
+		buf = g.codec.append(buf, base, h, dataPrefix(m.rec.ID), m.rec.Body)
+		b.moved = append(b.moved, entry{m.lane, m.seq, uint32(base) + uint32(at), int64(len(buf) - at)})
 	}
 	buf = g.codec.pad(buf, base, synced)
 	s.keepBuffer(buf)
@@ -254,7 +279,7 @@ func (s *Spool) rewind(b *batch) {
 			o.lane.tail, o.lane.declared, o.first = o.lane.next, 0, 0
 		}
 	}
-	b.entries = b.entries[:0]
+	b.entries, b.moved = b.entries[:0], b.moved[:0]
 }
 
 // store is the one place where bytes of the segment in use go to the disk: one write, one sync, and no second try. It
@@ -310,6 +335,12 @@ func (s *Spool) publish(b *batch, n int64, synced bool) {
 	if synced {
 		s.settleHeld()
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, e := range b.moved {
+		e.lane.moved(s.active, e)
+	}
+	s.copied += uint64(len(b.moved))
 }
 
 // settleHeld counts the marks whose batches a sync has just brought to the disk.
