@@ -64,7 +64,9 @@ func topology(t *testing.T, name string, words ...string) string {
 		}
 		text = strings.ReplaceAll(text, words[i], words[i+1])
 	}
-	file := filepath.Join(t.TempDir(), name)
+	dir := t.TempDir()
+	text = strings.ReplaceAll(text, "dir: /var/lib/posthouse/spool", "segment_size: 4MiB, dir: "+filepath.Join(dir, "spool"))
+	file := filepath.Join(dir, name)
 	if err := os.WriteFile(file, []byte(text+"\nadmin: { listen: 127.0.0.1:0 }\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}

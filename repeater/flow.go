@@ -18,8 +18,9 @@ import (
 //  2. match     the filters of the routes on this source decide which lanes get it
 //  3. convert   bridge.Restore here, once: what the producer meant. bridge.Fit in lane.go at every send, because the
 //     remaining lifetime shrinks and a second try is marked as such
-//  4. send      each lane sends in order, many in flight (lane.go), and answers for every message
-//  5. settle    when all its lanes have answered: Accepted if all have confirmed it. Always last
+//  4. send      each lane sends in order, many in flight (lane.go), or writes to the journal while its target is away
+//     (store.go), and answers for every message
+//  5. settle    when all its lanes have answered: Accepted if all have it. Always last
 //
 // One goroutine receives, one settles, each lane has its own. What they share is a session: the time from attach to
 // loss of one Source. Deliveries of a lost session cannot be settled any more; their broker gives them out again.

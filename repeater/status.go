@@ -164,18 +164,30 @@ func (l *lane) holds() int {
 	return len(l.queue) + l.flying
 }
 
-// oldest is when the message at the head of the journal was received; nil if there is none.
+// An age is when the record of a sequence was received.
+type age struct {
+	seq uint64
+	at  time.Time
+}
+
+// oldest is when the message at the head of the journal was received; nil if there is none. It reads a record only when
+// the head has changed.
 func (b *store) oldest() *time.Time {
-	rec, ready, err := b.j.Reader(1).TryNext()
-	if err != nil || ready != nil {
-		return nil
+	first := b.j.Stats().First
+	known := b.head.Load()
+	if known == nil || known.seq != first {
+		rec, ready, err := b.j.Reader(first).TryNext()
+		if err != nil || ready != nil {
+			return nil
+		}
+		m, err := DecodeRecord(rec.Body)
+		if err != nil {
+			return nil
+		}
+		known = &age{rec.Seq, time.UnixMilli(m.Received)}
+		b.head.Store(known)
 	}
-	m, err := DecodeRecord(rec.Body)
-	if err != nil {
-		return nil
-	}
-	at := time.UnixMilli(m.Received)
-	return &at
+	return &known.at
 }
 
 // gauges are what is read from the running flows at scrape time.

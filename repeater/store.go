@@ -3,6 +3,7 @@ package repeater
 import (
 	"errors"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/time/rate"
@@ -32,10 +33,11 @@ type store struct {
 	rate    *rate.Limiter // of draining, nil = no bound
 	first   uint64        // records before it are of an earlier life
 
-	grow  chan struct{} // there may be something to append
-	marks chan struct{} // there may be done marks to write
-	room  chan struct{} // there may be room for another record in the lane's queue
-	space chan struct{} // there may be room in the journal
+	head  atomic.Pointer[age] // of the oldest record, as status saw it last
+	grow  chan struct{}       // there may be something to append
+	marks chan struct{}       // there may be done marks to write
+	room  chan struct{}       // there may be room for another record in the lane's queue
+	space chan struct{}       // there may be room in the journal
 
 	// Guarded by lane.mu.
 	stored    bool
