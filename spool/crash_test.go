@@ -1,18 +1,16 @@
 package spool_test
 
 import (
-	"context"
 	"errors"
 	"flag"
 	"fmt"
 	"math/rand/v2"
-	"slices"
+	"runtime"
 	"sync"
-	"syscall"
+	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/posthouse/posthouse/spool"
 	"github.com/posthouse/posthouse/spool/spooltest"
 )
 
@@ -21,224 +19,12 @@ var (
 	seedsFlag = flag.Int("seeds", 0, "number of crash seeds; 0 means as many as fit into some seconds")
 )
 
-// world is the model: what the journal has promised, kept where no crash reaches it. Its lanes live through many lives
-// of the journal.
-type world struct {
-	lanes map[string]*modelLane
-}
+// tally counts what the seeds of a run have met, so that a run that meets nothing is void.
+type tally struct{ seeds, crashes, recoveries, faults atomic.Int64 }
 
-type modelLane struct {
-	name   string
-	acked  uint64           // highest sequence whose append returned nil
-	sent   uint64           // highest sequence that may be on disk
-	done   map[uint64]bool  // marked done by us, ever
-	synced map[uint64]bool  // and the mark was synced
-	size   map[uint64][]int // sizes a sequence may have: an append with unknown outcome gives its sequence to another one
-}
-
-func newWorld(lanes int) *world {
-	w := &world{make(map[string]*modelLane)}
-	for i := range lanes {
-		name := string(rune('a' + i))
-		w.lanes[name] = &modelLane{name: name, done: make(map[uint64]bool), synced: make(map[uint64]bool), size: make(map[uint64][]int)}
-	}
-	return w
-}
-
-func (w *world) names() []string {
-	var names []string
-	for name := range w.lanes {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	return names
-}
-
-// act does one random thing. It returns the error of the journal; what it promised is in the model.
-func (w *world) act(s *spool.Spool, rnd *rand.Rand) error {
-	names := w.names()
-	m := w.lanes[names[rnd.IntN(len(names))]]
-	l, err := s.Lane(m.name)
-	if err != nil {
-		return err
-	}
-	switch n := rnd.IntN(16); {
-	case n < 8:
-		return m.append(l, rnd)
-	case n < 14:
-		return m.markDone(l, rnd)
-	case n < 15:
-		return w.sync(s)
-	default:
-		return m.read(l)
-	}
-}
-
-func (m *modelLane) append(l *spool.Lane, rnd *rand.Rand) error {
-	var recs []spool.Record
-	for i := range 1 + rnd.IntN(4) {
-		size := []int{0, 1, 30, 500, 1500}[rnd.IntN(5)]
-		seq := m.acked + 1 + uint64(i)
-		recs = append(recs, rec(m.name, seq, size))
-		m.size[seq] = append(m.size[seq], size)
-		m.sent = max(m.sent, seq)
-	}
-	first, err := l.Append(context.Background(), recs...)
-	if err != nil {
-		return err
-	}
-	if first != m.acked+1 {
-		return fmt.Errorf("lost: lane %s gave sequence %d after %d", m.name, first, m.acked)
-	}
-	m.acked += uint64(len(recs))
-	return nil
-}
-
-func (m *modelLane) markDone(l *spool.Lane, rnd *rand.Rand) error {
-	if m.acked == 0 {
-		return nil
-	}
-	low := uint64(1)
-	for low < m.acked && m.done[low] {
-		low++
-	}
-	for range 1 + rnd.IntN(4) {
-		seq := min(low+uint64(rnd.IntN(6)), m.acked)
-		if err := l.Done(seq); err != nil {
-			return err
-		}
-		m.done[seq] = true
-	}
-	return nil
-}
-
-func (w *world) sync(s *spool.Spool) error {
-	if err := s.Sync(context.Background()); err != nil {
-		return err
-	}
-	for _, m := range w.lanes {
-		for seq, done := range m.done {
-			m.synced[seq] = m.synced[seq] || done
-		}
-	}
-	return nil
-}
-
-// read checks what a reader sees while the journal runs: everything acknowledged and not done, nothing else.
-func (m *modelLane) read(l *spool.Lane) error {
-	want := uint64(1)
-	for r := l.Reader(1); ; want++ {
-		item, wait, err := r.TryNext()
-		if err != nil {
-			return err
-		}
-		for want <= m.acked && m.done[want] {
-			want++
-		}
-		switch {
-		case wait != nil && want > m.acked:
-			return nil
-		case wait != nil || item.Seq != want:
-			return fmt.Errorf("lost: lane %s: reader has %d, want %d of %d", m.name, item.Seq, want, m.acked)
-		case !m.genuine(item):
-			return fmt.Errorf("corrupt: lane %s: record %d is not what was appended", m.name, item.Seq)
-		}
-	}
-}
-
-func (m *modelLane) genuine(item spool.Item) bool {
-	return slices.Contains(m.size[item.Seq], len(item.Body)) && same(item.Record, rec(m.name, item.Seq, len(item.Body)))
-}
-
-// check compares an opened journal with every promise, and takes over what was unknown.
-func (w *world) check(s *spool.Spool, report *spool.RecoveryReport) error {
-	if len(report.Damage)+len(report.Missing) > 0 {
-		return fmt.Errorf("lost: a crash is taken for damage: %v, missing %v", report.Damage, report.Missing)
-	}
-	for _, st := range s.Lanes() {
-		if w.lanes[st.Name] == nil {
-			return fmt.Errorf("foreign: lane %q", st.Name)
-		}
-	}
-	for _, name := range w.names() {
-		l, err := s.Lane(name)
-		if err != nil {
-			return err
-		}
-		if err := w.lanes[name].check(l); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func (m *modelLane) check(l *spool.Lane) error {
-	have := make(map[uint64]bool)
-	last := uint64(0)
-	for r := l.Reader(1); ; {
-		item, wait, err := r.TryNext()
-		if err != nil {
-			return err
-		}
-		if wait != nil {
-			break
-		}
-		switch {
-		case item.Seq <= last:
-			return fmt.Errorf("reorder: lane %s: %d after %d", m.name, item.Seq, last)
-		case item.Seq > m.sent:
-			return fmt.Errorf("foreign: lane %s: %d was never appended", m.name, item.Seq)
-		case !m.genuine(item):
-			return fmt.Errorf("corrupt: lane %s: record %d is not what was appended", m.name, item.Seq)
-		case m.synced[item.Seq]:
-			return fmt.Errorf("duplicate: lane %s: %d comes back though its done mark was synced", m.name, item.Seq)
-		}
-		have[item.Seq], last = true, item.Seq
-	}
-	for seq := uint64(1); seq <= m.acked; seq++ {
-		if !have[seq] && !m.done[seq] {
-			return fmt.Errorf("lost: lane %s: %d of %d", m.name, seq, m.acked)
-		}
-		m.done[seq] = !have[seq] // a mark that was not synced may be gone
-	}
-	if next := l.Stats().Next; next <= m.acked || next > m.sent+1 {
-		return fmt.Errorf("lost: lane %s goes on with %d after %d acknowledged and %d sent", m.name, next, m.acked, m.sent)
-	}
-	m.acked = l.Stats().Next - 1
-	return nil
-}
-
-func options(d *spooltest.Disk) spool.Options {
-	return spool.Options{FS: d, SegmentSize: segment, Pool: 1, Retry: -1}
-}
-
-// live runs one life of a journal: opens, checks, acts. The error is nil if nothing but the disk's power failed.
-func (w *world) live(d *spooltest.Disk, rnd *rand.Rand, acts int) error {
-	s, report, err := spool.Open(context.Background(), options(d))
-	if err != nil {
-		return powerOnly(d, err)
-	}
-	defer s.Close()
-	if err := w.check(s, report); err != nil {
-		return powerOnly(d, err)
-	}
-	for range acts {
-		if err := w.act(s, rnd); err != nil {
-			return powerOnly(d, err)
-		}
-	}
-	return nil
-}
-
-func powerOnly(d *spooltest.Disk, err error) error {
-	if d.Crashed() && errors.Is(err, spooltest.ErrCrashed) {
-		return nil
-	}
-	return err
-}
-
-// crashSeed lives several lives with a power failure at a random operation of each, recovery included.
-func crashSeed(seed uint64) error {
+// crashSeed lives several lives with a power failure at a random operation of each, recovery included. In some the disk
+// fails too, once or twice, before its power does.
+func crashSeed(seed uint64, t *tally) error {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	w, d := newWorld(1+rnd.IntN(3)), spooltest.NewDisk()
 	for life := range 4 {
@@ -246,48 +32,90 @@ func crashSeed(seed uint64) error {
 		if rnd.IntN(3) > 0 {
 			limit = 90
 		}
-		d.CrashAfter(d.Ops() + rnd.IntN(limit))
-		if err := w.live(d, rnd, 40); err != nil {
+		at := rnd.IntN(limit)
+		d.CrashAfter(d.Ops() + at)
+		faults := 0
+		if rnd.IntN(4) == 0 {
+			faults = injectFaults(d, rnd)
+		}
+		if err := w.endure(d, rnd, 40, 2*faults); err != nil {
 			return fmt.Errorf("seed %d, life %d: %w", seed, life, err)
 		}
+		t.count(d, limit)
 		d = d.Image([]int{0, 50, 100, 10, 90}[rnd.IntN(5)], rnd)
 	}
 	if err := w.live(d, rnd, 0); err != nil {
 		return fmt.Errorf("seed %d, last life: %w", seed, err)
 	}
+	t.seeds.Add(1)
+	t.faults.Add(int64(w.failed))
 	return nil
 }
 
+func (t *tally) count(d *spooltest.Disk, limit int) {
+	if d.Crashed() {
+		t.crashes.Add(1)
+		if limit == 12 {
+			t.recoveries.Add(1)
+		}
+	}
+}
+
+// injectFaults lets one operation that changes the disk fail, or two in a row: some full, some broken. It returns how many.
+func injectFaults(d *spooltest.Disk, rnd *rand.Rand) int {
+	at, n, err := d.Ops()+rnd.IntN(90), 1+rnd.IntN(2), diskErrors[rnd.IntN(len(diskErrors))]
+	left := n
+	d.Inject(func(o spooltest.Op) error {
+		if o.N < at || left == 0 || !o.Changes() {
+			return nil
+		}
+		left--
+		return err
+	})
+	return n
+}
+
 func TestCrashSeeds(t *testing.T) {
+	count := &tally{}
 	if *seedFlag != 0 {
-		if err := crashSeed(*seedFlag); err != nil {
+		if err := crashSeed(*seedFlag, count); err != nil {
 			t.Fatal(err)
 		}
 		return
 	}
-	first := uint64(time.Now().UnixNano())
+	first, began := uint64(time.Now().UnixNano()), time.Now()
 	t.Logf("first seed %d", first)
-	deadline := time.Now().Add(6 * time.Second)
+	more := func(n uint64) bool { return n < uint64(*seedsFlag) }
+	if *seedsFlag == 0 {
+		deadline := began.Add(6 * time.Second)
+		more = func(n uint64) bool { return n < 20_000 && time.Now().Before(deadline) }
+	}
+	if err := crashSeeds(first, more, count); err != nil {
+		t.Fatalf("%v\nreplay with -run TestCrashSeeds -seed N", err)
+	}
+	took := time.Since(began)
+	t.Logf("%d seeds in %.1f s: %.0f seeds/s; %d crashes, %d of them aimed at recovery, %d faults of the disk", count.seeds.Load(),
+		took.Seconds(), float64(count.seeds.Load())/took.Seconds(), count.crashes.Load(), count.recoveries.Load(), count.faults.Load())
+	if n := count.seeds.Load(); n < 100 || count.crashes.Load() < 3*n || count.recoveries.Load() < n || count.faults.Load() < n/20 {
+		t.Fatal("void: too few of them")
+	}
+}
+
+// crashSeeds runs seeds from first on while more says so and none fails. A seed waits half of the time for its journal's
+// writer, so there are more at a time than processors.
+func crashSeeds(first uint64, more func(n uint64) bool, count *tally) error {
 	var (
+		next   atomic.Uint64
+		red    atomic.Bool
 		mu     sync.Mutex
-		count  uint64
 		failed error
 		wg     sync.WaitGroup
 	)
-	next := func() (uint64, bool) {
-		mu.Lock()
-		defer mu.Unlock()
-		enough := count >= uint64(*seedsFlag)
-		if *seedsFlag == 0 {
-			enough = time.Now().After(deadline) || count >= 20_000
-		}
-		count++
-		return first + count - 1, !enough && failed == nil
-	}
-	for range 2 {
+	for range 4 * runtime.GOMAXPROCS(0) {
 		wg.Go(func() {
-			for seed, more := next(); more; seed, more = next() {
-				if err := crashSeed(seed); err != nil {
+			for n := next.Add(1) - 1; more(n) && !red.Load(); n = next.Add(1) - 1 {
+				if err := crashSeed(first+n, count); err != nil {
+					red.Store(true)
 					mu.Lock()
 					failed = errors.Join(failed, err)
 					mu.Unlock()
@@ -295,14 +123,24 @@ func TestCrashSeeds(t *testing.T) {
 			}
 		})
 	}
-	began := time.Now()
 	wg.Wait()
-	t.Logf("%d seeds in %v", count, time.Since(began))
-	if failed != nil {
-		t.Fatalf("%v\nreplay with -run TestCrashSeeds -seed N", failed)
-	}
-	if count < 100 {
-		t.Fatalf("void: only %d seeds", count)
+	return failed
+}
+
+// TestModel acts at random against the model, mostly writing and reading, with crashes between.
+func TestModel(t *testing.T) {
+	for seed := range uint64(200) {
+		rnd := rand.New(rand.NewPCG(seed, 2))
+		w, d := newWorld(3), spooltest.NewDisk()
+		w.weights = modelWeights
+		for life := range 3 {
+			if err := w.live(d, rnd, 60); err != nil {
+				t.Fatalf("seed %d, life %d: %v", seed, life, err)
+			}
+			if rnd.IntN(2) == 0 { // otherwise it was closed, and goes on
+				d = d.Image(rnd.IntN(101), rnd)
+			}
+		}
 	}
 }
 
@@ -349,67 +187,53 @@ func TestCrashAfterEveryOperation(t *testing.T) {
 	}
 }
 
-// TestErrorAtEveryOperation lets each operation of a life fail once, with an error of the disk and with a full disk. Nothing
-// that was acknowledged is lost, in that life and in the next, which loses what was not synced.
+// TestErrorAtEveryOperation lets each operation of a life fail once, with an error of the disk and with a full disk. It is
+// reported, the file it hit takes no more work, and nothing that was acknowledged is lost, in that life and in the next,
+// which loses what was not synced.
 func TestErrorAtEveryOperation(t *testing.T) {
-	for _, fault := range []error{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+	for _, fault := range diskErrors {
 		for n := 0; ; n++ {
 			w, d := newWorld(2), spooltest.NewDisk()
-			hit := false
-			d.Inject(func(o spooltest.Op) error {
-				if o.N == n {
-					hit = true
-					return fault
-				}
-				return nil
-			})
-			if err := endure(w, d); err != nil {
+			hit, worked := watchFault(d, n, fault)
+			if err := w.endure(d, rand.New(rand.NewPCG(7, 7)), 60, 3); err != nil {
 				t.Fatalf("%v at operation %d: %v", fault, n, err)
 			}
-			if !hit {
+			if hit.Kind == "" {
 				if n < 60 {
 					t.Fatalf("void: %d operations", n)
 				}
 				break
 			}
-			img := d.Image([]int{0, 50, 100}[n%3], rand.New(rand.NewPCG(uint64(n), 0)))
-			if err := w.live(img, rand.New(rand.NewPCG(1, 1)), 10); err != nil {
-				t.Fatalf("%v at operation %d, after a crash: %v", fault, n, err)
+			if *worked != "" {
+				t.Fatalf("%v at %v: the file was worked on after it: %s", fault, hit, *worked)
+			}
+			for _, keep := range []int{0, 50, 100} {
+				img := d.Image(keep, rand.New(rand.NewPCG(uint64(n), 0)))
+				if err := w.clone().live(img, rand.New(rand.NewPCG(1, 1)), 10); err != nil {
+					t.Fatalf("%v at operation %d, after a crash, %d%% kept: %v", fault, n, keep, err)
+				}
 			}
 		}
 	}
 }
 
-func diskError(err error) bool {
-	return slices.ContainsFunc([]error{syscall.EIO, syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG}, func(e error) bool { return errors.Is(err, e) })
-}
-
-// endure lives the script's life and goes on after errors, as an owner would.
-func endure(w *world, d *spooltest.Disk) error {
-	s, report, err := spool.Open(context.Background(), options(d))
-	if diskError(err) {
-		s, report, err = spool.Open(context.Background(), options(d)) // the fault was a single one
-	}
-	if err != nil {
-		return err
-	}
-	defer s.Close()
-	if err := w.check(s, report); err != nil {
-		return err
-	}
-	rnd, failures := rand.New(rand.NewPCG(7, 7)), 0
-	for range 60 {
-		err := w.act(s, rnd)
-		if err == nil {
-			continue
+// watchFault lets operation n fail. hit is that operation once it was; worked is a later write or sync of the same file,
+// if a write or sync was what failed.
+func watchFault(d *spooltest.Disk, n int, fault error) (hit *spooltest.Op, worked *string) {
+	hit, worked = &spooltest.Op{}, new(string)
+	watching := false
+	writes := func(k spooltest.Kind) bool { return k == spooltest.Write || k == spooltest.Sync }
+	d.Inject(func(o spooltest.Op) error {
+		switch {
+		case o.N == n:
+			*hit, watching = o, writes(o.Kind)
+			return fault
+		case o.Kind == spooltest.List:
+			watching = false // opened again
+		case watching && writes(o.Kind) && o.Name == hit.Name:
+			*worked = o.String()
 		}
-		if s.Stats().State == spool.Failed && errors.Is(err, spool.ErrFailed) {
-			return nil // it says so; the next life must have everything
-		}
-		failures++
-		if known := errors.Is(err, spool.ErrUnknown) || errors.Is(err, spool.ErrFull) || diskError(err); !known || failures > 2 {
-			return err
-		}
-	}
-	return nil
+		return nil
+	})
+	return hit, worked
 }

@@ -34,6 +34,7 @@ type Lane struct {
 	queued  int64    // bytes waiting for the writer
 	quota   int64    // bytes; 0 is none
 	wake    chan struct{}
+	named   bool // it was renamed: its name is on disk though it may never have had a record
 
 	// Only the writer uses these.
 	tail     uint64 // next, with the batch being written

@@ -20,7 +20,7 @@ type recovery struct {
 	last     segEnd
 	ends     map[uint64]int64 // where segments end, as later ones say
 	hurt     []hurtRecord
-	loose    []*segment // whose last batch may not have been synced
+	loose    []looseEnd
 	epoch    uint32
 	owner    uint64
 	nextSlot uint32
@@ -29,6 +29,12 @@ type recovery struct {
 	progress func(done, total int64)
 	total    int64
 	report   RecoveryReport
+}
+
+// looseEnd is the part of a segment that nothing promises: it may have been written and not synced.
+type looseEnd struct {
+	seg  *segment
+	from int64
 }
 
 // hurtRecord is a damage whose lane has no name yet.
@@ -193,7 +199,7 @@ func (r *recovery) spare(f *found) {
 func (r *recovery) checkpoint(used []*found) (base uint64, listed map[uint64]listing, err error) {
 	for _, f := range slices.Backward(used) {
 		listed, complete := make(map[uint64]listing), false
-		_, err := r.scanner(f).tail(start, func(_ int64, h head, payload []byte) error {
+		at, err := r.scanner(f).tail(start, func(_ int64, h head, payload []byte) error {
 			switch h.kind {
 			case kindSegments:
 				return eachListing(payload, func(num uint64, at listing) { listed[num] = at })
@@ -208,6 +214,9 @@ func (r *recovery) checkpoint(used []*found) (base uint64, listed map[uint64]lis
 		})
 		if err != nil && !errors.Is(err, errStop) {
 			return 0, nil, err
+		}
+		if end, ok := r.ends[f.head.num]; ok && end <= at {
+			continue // its write failed, says the segment behind it: nothing in it counts
 		}
 		if complete {
 			for num, at := range listed {
@@ -249,7 +258,7 @@ func (r *recovery) scan(f *found, newest bool) error {
 	visit := func(place int64, h head, payload []byte) error { return r.visit(g, place, h, payload) }
 	err := sc.walk(start, end, visit, func(gap hole) { r.damaged(g, gap) })
 	if err == nil && !known {
-		r.loose = append(r.loose, g)
+		r.loose = append(r.loose, looseEnd{g, end})
 		end, err = sc.tail(end, visit)
 		r.report.Torn += max(last-end, 0)
 	}

@@ -63,6 +63,6 @@ func (s *Spool) setName(l *Lane, name string) {
 	}
 	delete(s.lanes, l.name)
 	s.stateSize += laneSize(name) - laneSize(l.name)
-	l.name = name
+	l.name, l.named = name, true
 	s.lanes[name] = l
 }

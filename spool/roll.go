@@ -103,7 +103,7 @@ func (s *Spool) storeHead(g *segment, h segHeader, checkpoint []byte) error {
 func (s *Spool) checkpoint(g *segment) (buf []byte) {
 	for range 2 { // twice, so that one damaged byte takes no lane's name from its records
 		for _, l := range s.lanes {
-			if l.next == 1 {
+			if l.next == 1 && !l.named {
 				continue // never written
 			}
 			l.declared = g.num

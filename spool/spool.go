@@ -258,7 +258,7 @@ func (s *Spool) adopt(r *recovery) {
 	}
 	s.epoch, s.nextLane = max(r.epoch, 1), 1
 	for num, l := range r.lanes {
-		l.s, l.tail = s, l.next
+		l.s, l.tail, l.named = s, l.next, true
 		for s.lanes[l.name] != nil { // only damage makes two lanes of one name: neither may hide the other
 			l.name = fmt.Sprintf("%s-%d", l.name, num)
 		}
@@ -286,12 +286,30 @@ func (s *Spool) checkOwner(r *recovery) error {
 // syncTails makes sure of the batches that the process before may have written and not synced. They count from here on: the
 // next segment will promise them.
 func (s *Spool) syncTails(r *recovery) error {
-	for _, g := range r.loose {
-		if err := s.sync(g.slot); err != nil {
+	for _, l := range r.loose {
+		if err := s.rewrite(l); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// rewrite writes what may not be on disk once more, the same bytes to the same place, and syncs it. A sync alone would not
+// do: if one has failed in the process before, the system takes the bytes for clean, shows them, and will not write them.
+func (s *Spool) rewrite(l looseEnd) error {
+	from := l.from
+	if from == start {
+		from = 0 // nothing promises the header either
+	}
+	f := l.seg.slot
+	b, err := (&window{file: f.file, name: f.name(), size: l.seg.end}).bytes(from, l.seg.end-from)
+	if err != nil {
+		return err
+	}
+	if _, err := f.file.WriteAt(b, from); err != nil {
+		return fmt.Errorf("write %s at %d: %w", f.name(), from, err)
+	}
+	return s.sync(f)
 }
 
 // begin makes the reserve and the first segment. A full disk is no error: what is there must be able to drain.

@@ -1,11 +1,13 @@
 package spool_test
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"runtime/debug"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -16,7 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	debug.SetGCPercent(400) // thousands of small disks
+	debug.SetGCPercent(2000) // thousands of small disks
 	goleak.VerifyTestMain(m)
 }
 
@@ -45,13 +47,24 @@ func lane(t testing.TB, s *spool.Spool, name string) *spool.Lane {
 	return l
 }
 
-func rec(lane string, seq uint64, size int) spool.Record {
-	id := fmt.Appendf(nil, "%s/%d", lane, seq)
-	body := make([]byte, size)
-	for i := range body {
-		body[i] = byte(seq) + byte(i)*7 + lane[0]
+// pattern holds the body of every record as a part of it: byte i of a body is c + 7i for a c of the record's own, and that
+// is the pattern from place 183c on, since 7 * 183 is 1 modulo 256.
+var pattern = func() []byte {
+	b := make([]byte, 256+64<<10)
+	for i := range b {
+		b[i] = byte(i) * 7
 	}
-	return spool.Record{ID: id, Body: body, Flags: uint16(seq)}
+	return b
+}()
+
+// rec is the record that stands for a sequence of a lane. Its body must not be changed.
+func rec(lane string, seq uint64, size int) spool.Record {
+	id := strconv.AppendUint(append(append(make([]byte, 0, 32), lane...), '/'), seq, 10)
+	from := int((byte(seq) + lane[0]) * 183)
+	if size > len(pattern)-256 {
+		return spool.Record{ID: id, Body: bytes.Repeat(pattern[from:from+256], size/256+1)[:size], Flags: uint16(seq)}
+	}
+	return spool.Record{ID: id, Body: pattern[from : from+size], Flags: uint16(seq)}
 }
 
 func same(a, b spool.Record) bool {
