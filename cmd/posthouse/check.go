@@ -211,18 +211,3 @@ func schemaCommand() *cobra.Command {
 	wordFlag(c, &output, "output", "o", "the schema for editors, or the reference page", "json-schema", "markdown")
 	return c
 }
-
-func explainCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "explain CODE", Short: "Explain a finding's code", Args: cobra.ExactArgs(1),
-		Example: "  posthouse explain F002",
-		RunE: func(c *cobra.Command, args []string) error {
-			text, ok := routes.Explain(args[0])
-			if !ok {
-				return fail(exitConfig, fmt.Errorf("there is no code %q: codes look like F002 and stand in brackets at the end of a finding", args[0]))
-			}
-			_, err := fmt.Fprintln(c.OutOrStdout(), text)
-			return err
-		},
-	}
-}

@@ -12,9 +12,9 @@ import (
 
 // frame is a file that is right but for what stands in the filter, or behind.
 const frame = `version: 1
-brokers:
-  a: { type: nats, embedded: { dir: DIR/a } }
-  b: { type: nats, embedded: { dir: DIR/b } }
+brokers: { a: { type: nats, embedded: { dir: DIR/a } },
+           b: { type: nats, embedded: { dir: DIR/b } } }
+spool: { dir: DIR/spool }
 routes:
   - name: orders
     from: { broker: a, stream: ORDERS }
@@ -137,7 +137,7 @@ func withSecret(t *testing.T, secret string) string {
 	return write(t, "topology.yaml", `version: 1
 brokers:
   a: { type: amqp, addresses: ["amqp://`+ln.Addr().String()+`"], credentials: { user: u, password: `+secret+` } }
-routes: [{ name: r, from: { broker: a, queue: x }, to: { broker: a, queue: y } }]
+routes: [{ name: r, from: { broker: a, queue: x }, to: { broker: a, queue: y }, spool: { mode: never } }]
 admin: { listen: 127.0.0.1:0 }
 `)
 }

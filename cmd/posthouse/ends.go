@@ -27,7 +27,7 @@ type place struct {
 // findPlace looks up BROKER/NAME in the file. form is what --form says, or "" for the broker's usual one.
 func findPlace(ctx context.Context, file, arg, form string, source bool, errs io.Writer) (*place, error) {
 	ks := kinds()
-	table, err := load(file, ks, errs)
+	table, err := loadTool(file, ks, errs)
 	if err != nil {
 		return nil, err
 	}

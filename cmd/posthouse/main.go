@@ -9,6 +9,7 @@ import (
 	"io"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 
@@ -104,7 +105,7 @@ func rootCommand() *cobra.Command {
   posthouse run -c topology.yaml                   run the routes of a file`,
 	}
 	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), explainCommand(), sendCommand(), receiveCommand(),
-		demoCommand(), versionCommand(), completionCommand())
+		demoCommand(), statusCommand(), spoolCommand(), versionCommand(), completionCommand())
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }
@@ -124,6 +125,15 @@ func configFlag(c *cobra.Command) *string {
 
 // load reads file and prints what is wrong with it to w. Its error is an exit 2, or 3 if there is no such file.
 func load(file string, ks routes.Kinds, w io.Writer) (*routes.Table, error) {
+	return loadBut(file, ks, w, func(routes.Finding) bool { return false })
+}
+
+// loadTool is load for a command that runs no route: it leaves out advice about the spool.
+func loadTool(file string, ks routes.Kinds, w io.Writer) (*routes.Table, error) {
+	return loadBut(file, ks, w, func(f routes.Finding) bool { return strings.HasPrefix(f.Code, "P") && f.Severity == routes.Warning })
+}
+
+func loadBut(file string, ks routes.Kinds, w io.Writer, leaveOut func(routes.Finding) bool) (*routes.Table, error) {
 	if file == "" {
 		return nil, fail(exitConfig, errors.New("no topology file: use -c FILE or set POSTHOUSE_CONFIG"))
 	}
@@ -131,6 +141,7 @@ func load(file string, ks routes.Kinds, w io.Writer) (*routes.Table, error) {
 	if err != nil {
 		return nil, err
 	}
+	findings = slices.DeleteFunc(findings, leaveOut)
 	if err := findings.Text(w); err != nil {
 		return nil, fail(exitEnvironment, err)
 	}

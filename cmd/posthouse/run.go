@@ -1,13 +1,16 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"regexp"
+	"strings"
 	"sync"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -27,14 +30,19 @@ func runCommand() *cobra.Command {
 ever and say why. SIGTERM or Ctrl-C stops receiving, settles what is confirmed, returns the rest to the sources and
 exits within the grace period; a second signal exits at once, without loss. Logs go to stderr; /livez, /readyz,
 /metrics and /version are served on admin.listen (default 127.0.0.1:7421).
-Exit 2 for a mistake in the file, 3 for a secret that is not there or an address in use: nothing has been started then.`,
+Exit 2 for a mistake in the file, 3 for a secret that is not there, an address in use, or a spool that cannot be opened
+(in use, not writable, of a newer program, copied from another host): no message has been moved then. --accept-epoch
+takes a spool that was copied or restored from a backup, when the original is gone for good: what is in it is sent,
+perhaps a second time.`,
 		Example: `  posthouse run -c topology.yaml
   POSTHOUSE_CONFIG=topology.yaml posthouse run --grace 20s
+  posthouse run -c topology.yaml --accept-epoch    # once, after a restore
   curl 'http://127.0.0.1:7421/readyz?verbose'`,
 	}
 	file := configFlag(c)
 	c.Flags().StringVar(&opts.Name, "repeater", "posthouse", "name of this daemon: in consumer groups, message paths and metrics")
 	c.Flags().DurationVar(&opts.Grace, "grace", 0, "how long a stop may wait for messages in flight (default 1m)")
+	c.Flags().BoolVar(&opts.AcceptEpoch, "accept-epoch", false, "take a spool that comes from another host or a backup")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := checkRun(opts); err != nil {
 			return fail(exitConfig, err)
@@ -74,7 +82,20 @@ func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.O
 		return fail(exitEnvironment, err)
 	}
 	o.Log.Info("running", "repeater", o.Name, "version", version, "routes", len(table.Routes), "admin", srv.Addr(), "hash", table.Hash)
-	return runBoth(ctx, rep, srv)
+	return spoolAdvice(runBoth(ctx, rep, srv), table, o.Name)
+}
+
+// spoolAdvice says what to do when the spool could not be opened, the only thing that stops a start and can be told by
+// its cause.
+func spoolAdvice(err error, t *routes.Table, name string) error {
+	if err == nil || t.Spool == nil {
+		return err
+	}
+	dir := filepath.Join(t.Spool.Dir, name)
+	if !strings.HasPrefix(err.Error(), "spool "+dir+": ") {
+		return err
+	}
+	return cmp.Or(spoolError(err, dir), err)
 }
 
 // runBoth runs the repeater and its admin server, and ends both when one of them fails or ctx ends.
@@ -121,7 +142,7 @@ func newLog(a routes.Admin, w io.Writer) *slog.Logger {
 	return slog.New(slog.NewTextHandler(w, o))
 }
 
-func terminal(w io.Writer) bool {
+func terminal(w any) bool {
 	f, ok := w.(*os.File)
 	if !ok {
 		return false
