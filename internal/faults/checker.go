@@ -137,7 +137,8 @@ func (c *checker) losses() {
 	}
 }
 
-// repeats looks at how much came twice (delivery.md, section 1): at most a window for each lost link and each kill.
+// repeats looks at how much came twice (delivery.md, section 1): at most a window for each lost link and each kill, and what was not
+// settled at its source when the daemon was killed.
 func (c *checker) repeats() {
 	if limit := c.h.window * (c.h.breaks + c.h.kills); c.repeat > limit {
 		c.add(duplicate, "%d came again with the same id, at most %d may: a window of %d for each of %d lost links and %d kills",
@@ -145,7 +146,7 @@ func (c *checker) repeats() {
 	}
 	limit := 0
 	if c.h.regives {
-		limit = c.h.window * c.h.kills
+		limit = c.h.unsettled * c.h.kills
 	}
 	if c.renewed > limit {
 		c.add(duplicate, "%d came again under a new id, at most %d may", c.renewed, limit)

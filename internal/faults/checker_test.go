@@ -9,7 +9,7 @@ import (
 
 // sound is a history in which everything went well: n messages were taken and came in order.
 func sound(n int) *history {
-	h := &history{lane: "orders", window: 4, sends: make([]outcome, n)}
+	h := &history{lane: "orders", window: 4, unsettled: 4, sends: make([]outcome, n)}
 	for i := range n {
 		h.sends[i] = taken
 		h.arrivals = append(h.arrivals, one(i))

@@ -115,14 +115,21 @@ func linkCut(t *testing.T, r road) {
 	x.finish()
 }
 
-// holdAnswers lets messages through and holds what the target answers, until half the window is without an answer: what
-// is in flight has arrived, or part of it, and the daemon does not know.
+// holdAnswers lets messages through and holds what the target answers, until nothing is confirmed any more, half the
+// window is without an answer, and others wait behind: what is in flight has arrived, or part of it, and the daemon does
+// not know.
 func (x *trial) holdAnswers(state string) laneStatus {
 	x.t.Helper()
 	x.r.proxy.CutAfterRequest()
-	st := x.await("half the window is without an answer", func(s laneStatus) bool { return s.InFlight >= window/2 || s.State != state })
+	forwarded, still := -1, 0
+	st := x.await("half the window is without an answer", func(s laneStatus) bool {
+		if still++; s.Forwarded != forwarded {
+			forwarded, still = s.Forwarded, 0
+		}
+		return s.InFlight >= window/2 && s.Waiting > 0 && still >= 10 || s.State != state
+	})
 	x.hit = st.InFlight
-	x.add(bite("messages in flight without an answer", x.hit, window/2))
+	x.add(bite("messages in flight without an answer", x.hit, window/2), bite("messages that wait behind them", st.Waiting, 1))
 	return st
 }
 

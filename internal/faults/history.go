@@ -24,7 +24,8 @@ type history struct {
 	sends    []outcome // by number
 	arrivals []arrival
 
-	window int // most messages sent and not confirmed, or received and not settled
+	window    int // most messages sent and not confirmed
+	unsettled int // most messages received and not settled
 	// absorbs says that the target drops a repeated posthouse-id by itself.
 	absorbs bool
 	// regives says that the source gives out again, as new messages, what a process had not settled when it was killed.

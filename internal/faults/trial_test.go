@@ -13,7 +13,8 @@ import (
 )
 
 const (
-	window    = 64      // in_flight and prefetch of every route
+	window    = 64      // in_flight of every route
+	prefetch  = 128     // and what it takes from its source: more, so that some wait behind what is in flight
 	some      = 200     // messages that show progress in pass-through
 	segment   = 1 << 20 // bytes of a segment of the spool
 	spareSegs = 5       // segments that the spool may keep beyond those of its start: its pool, and one being filled
@@ -80,7 +81,7 @@ const topology = `version: 1
 brokers:
 BROKERSdefaults:
   broker: { reconnect: { delay: 50ms, max_delay: 300ms }, heartbeat: 3s }
-  route: { prefetch: WINDOW, in_flight: WINDOW, retry: { delay: 50ms, max_delay: 1s } }
+  route: { prefetch: PREFETCH, in_flight: WINDOW, retry: { delay: 50ms, max_delay: 1s } }
 spool: { dir: DIR, segment_size: 1MiBQUOTA }
 routes:
 ROUTESadmin: { listen: 127.0.0.1:0 }
@@ -103,7 +104,7 @@ func prepare(t *testing.T, r road) *trial {
 	r.proxy.SetLatency(2 * time.Millisecond)
 	r.from.create(t, x.name)
 	r.to.create(t, x.name)
-	x.h = history{lane: x.name, window: window, absorbs: r.to.absorbs(), regives: r.from.regives()}
+	x.h = history{lane: x.name, window: window, unsettled: prefetch, absorbs: r.to.absorbs(), regives: r.from.regives()}
 	return x
 }
 
@@ -131,7 +132,8 @@ func writeTopology(t *testing.T, dir, quota string, xs []*trial) string {
 		routes += fmt.Sprintf("  - { name: %s, from: { broker: from-%s, %s }, to: { broker: to-%s, %s }, spool: { mode: auto } }\n",
 			x.name, x.name, x.r.from.from(x.name), x.name, x.r.to.to(x.name))
 	}
-	text := strings.NewReplacer("BROKERS", brokers, "ROUTES", routes, "WINDOW", fmt.Sprint(window), "DIR", dir, "QUOTA", quota).Replace(topology)
+	text := strings.NewReplacer("BROKERS", brokers, "ROUTES", routes, "WINDOW", fmt.Sprint(window), "PREFETCH", fmt.Sprint(prefetch),
+		"DIR", dir, "QUOTA", quota).Replace(topology)
 	file := filepath.Join(t.TempDir(), "topology.yaml")
 	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 		t.Fatal(err)
@@ -167,6 +169,7 @@ func (x *trial) awaitStatus(what string, ok func(status) bool) status {
 	x.t.Helper()
 	var st status
 	var err error
+	begin := time.Now()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	late := until(ctx, what, func() bool {
@@ -181,6 +184,7 @@ func (x *trial) awaitStatus(what string, ok func(status) bool) status {
 	if late != nil || err != nil {
 		x.t.Fatalf("stuck: %v; %v; lane %+v", late, err, st.lane(x.name))
 	}
+	x.t.Logf("%5.2f s until %s", time.Since(begin).Seconds(), what)
 	return st
 }
 
@@ -210,7 +214,7 @@ func (x *trial) spooled(n int) laneStatus {
 func (x *trial) balance() {
 	x.t.Helper()
 	sent := x.load.pause()
-	again := window * x.h.kills
+	again := prefetch * x.h.kills
 	st := x.await(fmt.Sprintf("%d messages are forwarded or spooled", sent), func(s laneStatus) bool {
 		all := x.before.Forwarded + s.Forwarded + s.Spooled
 		return s.State == spooling && x.before.received+s.received >= sent && all >= sent && all <= sent+again
