@@ -1,7 +1,6 @@
 package spool_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -14,69 +13,12 @@ import (
 	"github.com/posthouse/posthouse/spool/spooltest"
 )
 
-// copying is a journal that copies forward as soon as it can.
-func copying(d *spooltest.Disk) spool.Options {
-	o := options(d)
-	o.Sparse, o.CopyRate = 1, -1
-	return o
-}
-
-// uneven does one random thing in a world of a slow lane "a" beside a fast lane "b", so that segments become sparse.
-func (w *world) uneven(s *spool.Spool, rnd *rand.Rand) error {
-	a, b := w.lanes["a"], w.lanes["b"]
-	la, err := s.Lane("a")
-	if err != nil {
-		return err
-	}
-	lb, err := s.Lane("b")
-	if err != nil {
-		return err
-	}
-	switch n := rnd.IntN(16); {
-	case n < 2:
-		return a.append(la, rnd)
-	case n < 3:
-		return a.markDone(la, rnd)
-	case n < 9:
-		return b.append(lb, rnd)
-	case n < 13:
-		return b.markAll(lb)
-	case n < 15:
-		return w.sync(s)
-	default:
-		return a.read(la)
-	}
-}
-
-func (m *modelLane) markAll(l *spool.Lane) error {
-	for seq := uint64(1); seq <= m.acked; seq++ {
-		if m.done[seq] {
-			continue
-		}
-		if err := l.Done(seq); err != nil {
-			return err
-		}
-		m.done[seq] = true
-	}
-	return nil
-}
-
-// liveUneven is a life with copying; it returns how many records were copied.
-func (w *world) liveUneven(d *spooltest.Disk, rnd *rand.Rand, acts int) (copied uint64, err error) {
-	s, report, err := spool.Open(context.Background(), copying(d))
-	if err != nil {
-		return 0, powerOnly(d, err)
-	}
-	defer s.Close()
-	if err := w.check(s, report); err != nil {
-		return 0, powerOnly(d, err)
-	}
-	for range acts {
-		if err := w.uneven(s, rnd); err != nil {
-			return s.Stats().Copied, powerOnly(d, err)
-		}
-	}
-	return s.Stats().Copied, nil
+// uneven is a world of a slow lane beside a fast one.
+func uneven() *world {
+	w := newWorld(2)
+	w.slow = true
+	w.weights.done = 20
+	return w
 }
 
 // TestCrashWhileCopying lets the power fail after each operation of lives that copy records forward.
@@ -85,26 +27,25 @@ func TestCrashWhileCopying(t *testing.T) {
 	for n := 0; ; n++ {
 		crashed := false
 		for _, keep := range []int{0, 50, 100} {
-			w, d := newWorld(2), spooltest.NewDisk()
+			w, d := uneven(), spooltest.NewDisk()
 			d.CrashAfter(n)
-			copied, err := w.liveUneven(d, rand.New(rand.NewPCG(5, uint64(n%7))), 100)
-			if err != nil {
+			if err := w.live(d, rand.New(rand.NewPCG(5, uint64(n%7))), 100); err != nil {
 				t.Fatalf("operation %d, %d%% kept: %v", n, keep, err)
 			}
-			total += copied
 			crashed = crashed || d.Crashed()
 			rnd := rand.New(rand.NewPCG(uint64(n), uint64(keep)))
 			img := d.Image(keep, rnd)
 			for depth := range 3 { // in recovery, and in the copying that follows it
 				img.CrashAfter([]int{n % 9, n % 17, n % 61}[depth])
-				if _, err := w.liveUneven(img, rnd, 40); err != nil {
+				if err := w.live(img, rnd, 40); err != nil {
 					t.Fatalf("operation %d, %d%% kept, recovery %d: %v", n, keep, depth, err)
 				}
 				img = img.Image(keep, rnd)
 			}
-			if _, err := w.liveUneven(img, rnd, 20); err != nil {
+			if err := w.live(img, rnd, 20); err != nil {
 				t.Fatalf("operation %d, %d%% kept, at the end: %v", n, keep, err)
 			}
+			total += w.copied
 		}
 		if !crashed {
 			if n < 150 || total < 1000 {
@@ -120,7 +61,7 @@ func TestErrorWhileCopying(t *testing.T) {
 	for _, fault := range []error{syscall.EIO, syscall.ENOSPC} {
 		total := uint64(0)
 		for n := 0; ; n++ {
-			w, d := newWorld(2), spooltest.NewDisk()
+			w, d := uneven(), spooltest.NewDisk()
 			hit := false
 			d.Inject(func(o spooltest.Op) error {
 				if o.N == n {
@@ -129,52 +70,21 @@ func TestErrorWhileCopying(t *testing.T) {
 				}
 				return nil
 			})
-			copied, err := w.endureUneven(d)
-			if err != nil {
+			if err := w.endure(d, rand.New(rand.NewPCG(7, 7)), 100, 2); err != nil {
 				t.Fatalf("%v at operation %d: %v", fault, n, err)
 			}
-			total += copied
-			if !hit {
+			if total += w.copied; !hit {
 				if n < 150 || total < 1000 {
 					t.Fatalf("void: %d operations, %d records copied", n, total)
 				}
 				break
 			}
 			img := d.Image([]int{0, 50, 100}[n%3], rand.New(rand.NewPCG(uint64(n), 0)))
-			if _, err := w.liveUneven(img, rand.New(rand.NewPCG(1, 1)), 30); err != nil {
+			if err := w.live(img, rand.New(rand.NewPCG(1, 1)), 30); err != nil {
 				t.Fatalf("%v at operation %d, after a crash: %v", fault, n, err)
 			}
 		}
 	}
-}
-
-func (w *world) endureUneven(d *spooltest.Disk) (copied uint64, err error) {
-	s, report, err := spool.Open(context.Background(), copying(d))
-	if diskError(err) {
-		s, report, err = spool.Open(context.Background(), copying(d))
-	}
-	if err != nil {
-		return 0, err
-	}
-	defer s.Close()
-	if err := w.check(s, report); err != nil {
-		return 0, err
-	}
-	rnd, failures := rand.New(rand.NewPCG(7, 7)), 0
-	for range 100 {
-		err := w.uneven(s, rnd)
-		if err == nil {
-			continue
-		}
-		if s.Stats().State == spool.Failed && errors.Is(err, spool.ErrFailed) {
-			break
-		}
-		failures++
-		if known := errors.Is(err, spool.ErrUnknown) || errors.Is(err, spool.ErrFull) || diskError(err); !known || failures > 2 {
-			return 0, err
-		}
-	}
-	return s.Stats().Copied, nil
 }
 
 // fastAndSlow appends to a slow lane one small record beside fast ones that are done at once.
@@ -287,7 +197,6 @@ func TestCopyingFreesAFullJournal(t *testing.T) {
 	d := spooltest.NewDisk()
 	s, _ := open(t, d, spool.Options{MaxBytes: 10 * segment, CopyRate: -1, Sparse: 1, Retry: -1})
 	slow, fast := lane(t, s, "slow"), lane(t, s, "fast")
-	refused := 0
 	for i := uint64(1); i <= 200; i++ {
 		for _, l := range []*spool.Lane{slow, fast} {
 			seq := l.Stats().Next
@@ -295,9 +204,6 @@ func TestCopyingFreesAFullJournal(t *testing.T) {
 				_, err := l.Append(t.Context(), rec(l.Name(), seq, 30))
 				if err != nil && !errors.Is(err, spool.ErrFull) {
 					t.Fatal(err)
-				}
-				if err != nil {
-					refused++
 				}
 				return err == nil
 			})
@@ -312,7 +218,6 @@ func TestCopyingFreesAFullJournal(t *testing.T) {
 	if d.Used() > 10*segment {
 		t.Errorf("%d bytes are used", d.Used())
 	}
-	t.Logf("refused %d times, %+v", refused, s.Stats())
 }
 
 // Copying keeps to its rate.

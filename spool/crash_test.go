@@ -20,13 +20,14 @@ var (
 )
 
 // tally counts what the seeds of a run have met, so that a run that meets nothing is void.
-type tally struct{ seeds, crashes, recoveries, faults atomic.Int64 }
+type tally struct{ seeds, crashes, recoveries, faults, copied atomic.Int64 }
 
 // crashSeed lives several lives with a power failure at a random operation of each, recovery included. In some the disk
 // fails too, once or twice, before its power does.
 func crashSeed(seed uint64, t *tally) error {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	w, d := newWorld(1+rnd.IntN(3)), spooltest.NewDisk()
+	w.slow = rnd.IntN(2) == 0
 	for life := range 4 {
 		limit := 12 // in recovery
 		if rnd.IntN(3) > 0 {
@@ -49,6 +50,7 @@ func crashSeed(seed uint64, t *tally) error {
 	}
 	t.seeds.Add(1)
 	t.faults.Add(int64(w.failed))
+	t.copied.Add(int64(w.copied))
 	return nil
 }
 
@@ -94,9 +96,9 @@ func TestCrashSeeds(t *testing.T) {
 		t.Fatalf("%v\nreplay with -run TestCrashSeeds -seed N", err)
 	}
 	took := time.Since(began)
-	t.Logf("%d seeds in %.1f s: %.0f seeds/s; %d crashes, %d of them aimed at recovery, %d faults of the disk", count.seeds.Load(),
-		took.Seconds(), float64(count.seeds.Load())/took.Seconds(), count.crashes.Load(), count.recoveries.Load(), count.faults.Load())
-	if n := count.seeds.Load(); n < 100 || count.crashes.Load() < 3*n || count.recoveries.Load() < n || count.faults.Load() < n/20 {
+	t.Logf("%d seeds in %.1f s: %.0f seeds/s; %d crashes, %d of them aimed at recovery, %d faults of the disk, %d records copied forward", count.seeds.Load(),
+		took.Seconds(), float64(count.seeds.Load())/took.Seconds(), count.crashes.Load(), count.recoveries.Load(), count.faults.Load(), count.copied.Load())
+	if n := count.seeds.Load(); n < 100 || count.crashes.Load() < 3*n || count.recoveries.Load() < n || count.faults.Load() < n/20 || count.copied.Load() < n/4 {
 		t.Fatal("void: too few of them")
 	}
 }

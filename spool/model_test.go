@@ -18,7 +18,9 @@ import (
 type world struct {
 	lanes   []*modelLane
 	weights weights
-	failed  int // acts that a fault of the disk has ended
+	slow    bool   // the first lane has few records that stay long, so that segments become sparse
+	failed  int    // acts that a fault of the disk has ended
+	copied  uint64 // records copied forward
 }
 
 // weights say how often an act is chosen.
@@ -66,7 +68,7 @@ func (w *world) clone() *world {
 
 // act does one random thing. It returns the error of the journal; what it promised is in the model.
 func (w *world) act(s *spool.Spool, rnd *rand.Rand) error {
-	m, p := w.lanes[rnd.IntN(len(w.lanes))], w.weights
+	m, p := w.pick(rnd), w.weights
 	n := rnd.IntN(p.append + p.done + p.sync + p.read + p.rename + p.purge)
 	for _, c := range []struct {
 		weight int
@@ -84,6 +86,13 @@ func (w *world) act(s *spool.Spool, rnd *rand.Rand) error {
 		}
 	}
 	return nil
+}
+
+func (w *world) pick(rnd *rand.Rand) *modelLane {
+	if w.slow && len(w.lanes) > 1 && rnd.IntN(8) > 0 {
+		return w.lanes[1+rnd.IntN(len(w.lanes)-1)]
+	}
+	return w.lanes[rnd.IntN(len(w.lanes))]
 }
 
 func (m *modelLane) append(rnd *rand.Rand) error {
@@ -289,7 +298,7 @@ func (m *modelLane) adopt(have map[uint64]bool) {
 }
 
 func options(d *spooltest.Disk) spool.Options {
-	return spool.Options{FS: d, SegmentSize: segment, Pool: 1, Retry: -1}
+	return spool.Options{FS: d, SegmentSize: segment, Pool: 1, Retry: -1, Sparse: 1, CopyRate: -1}
 }
 
 // live runs one life of a journal: opens, checks, acts. The error is nil if nothing but the disk's power failed.
@@ -306,7 +315,10 @@ func (w *world) endure(d *spooltest.Disk, rnd *rand.Rand, acts, faults int) erro
 	if err != nil {
 		return powerOnly(d, err)
 	}
-	defer s.Close()
+	defer func() {
+		w.copied += s.Stats().Copied
+		s.Close()
+	}()
 	if err := w.check(s, report); err != nil {
 		if diskError(err) && faults > 0 {
 			return nil // a reader's; the next life checks
