@@ -41,10 +41,6 @@ brokers:
 mutants:
 	cd spool && ./testdata/mutants.sh
 
-# make mutants: plant one bug at a time in the journal; its tests must find each by name.
-mutants:
-	cd spool && ./testdata/mutants.sh
-
 # make crash: 100,000 power failures of a disk in memory, in half a minute on two processors.
 crash:
 	$(GO) test ./spool -count=1 -run 'TestCrashSeeds$$' -v -args -seeds 100000
