@@ -74,11 +74,19 @@ func (j *journal) open() (*vfs.Dir, error) {
 	if !slices.ContainsFunc(files, segmentFile) {
 		return nil, advise(exitEnvironment, codeNoJournal, "there is no journal in "+j.dir, j.where(files), err)
 	}
+	return j.openDir()
+}
+
+// openDir opens the directory as it is, and makes it if need be.
+func (j *journal) openDir() (*vfs.Dir, error) {
 	d, err := vfs.OpenDir(j.dir)
-	if err != nil {
-		return nil, j.why(err)
+	if err == nil {
+		return d, nil
 	}
-	return d, nil
+	if e := spoolError(err, j.dir); e != nil {
+		return nil, e
+	}
+	return nil, fail(exitEnvironment, err) // others may write to it, say: it tells what to do
 }
 
 func segmentFile(e fs.DirEntry) bool { return !e.IsDir() && filepath.Ext(e.Name()) == ".seg" }

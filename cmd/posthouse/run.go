@@ -114,6 +114,8 @@ func runBoth(ctx context.Context, rep *repeater.Repeater, srv *admin.Server) err
 	stop()
 	wg.Wait()
 	switch {
+	case errors.Is(err, context.Canceled) && serr == nil: // stopped while it was starting: nothing is wrong
+		return nil
 	case err != nil: // an embedded broker could not be started: its port or directory is in use
 		return fail(exitEnvironment, errors.Join(err, serr))
 	case serr != nil:

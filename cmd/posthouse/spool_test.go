@@ -191,6 +191,10 @@ func TestSpoolNotThere(t *testing.T) {
 	}
 	fill(t, dir, "", 1, "orders/b")
 	posthouse(t, "spool", "verify", "--dir", filepath.Dir(dir)).want(t, 3, "there is one in "+dir)
+	if err := os.Chmod(dir, 0o777); err != nil {
+		t.Fatal(err)
+	}
+	posthouse(t, "spool", "verify", "-c", file).want(t, 3, "can be written to by others", "chmod 700")
 }
 
 // TestSpoolInUse: every command that needs the journal closed names the process that has it.

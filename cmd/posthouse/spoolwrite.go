@@ -368,9 +368,9 @@ func (f *journalFlags) salvage(c *cobra.Command, to string) (*salvaged, error) {
 	}
 	var out *salvaged
 	err = j.with(func(d *vfs.Dir) error {
-		fresh, err := vfs.OpenDir(to)
+		fresh, err := (&journal{dir: to}).openDir()
 		if err != nil {
-			return (&journal{dir: to}).why(err)
+			return err
 		}
 		rep, err := spool.Salvage(c.Context(), d, fresh)
 		if errors.Is(err, spool.ErrNotEmpty) {
