@@ -81,7 +81,7 @@ const topology = `version: 1
 brokers:
 BROKERSdefaults:
   broker: { reconnect: { delay: 50ms, max_delay: 300ms }, heartbeat: 3s }
-  route: { prefetch: PREFETCH, in_flight: WINDOW, retry: { delay: 50ms, max_delay: 1s } }
+  route: { prefetch: PREFETCH, in_flight: WINDOW, retry: { delay: 50ms, max_delay: 1s }, max_message_size: 64KiB }
 spool: { dir: DIR, segment_size: 1MiBQUOTA }
 routes:
 ROUTESadmin: { listen: 127.0.0.1:0 }
