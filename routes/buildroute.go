@@ -43,7 +43,7 @@ func (b *builder) route(v *value) *Route {
 		Batch:          Batch{c.count("batch", "count"), c.size("batch", "size")},
 		Retry:          Retry{c.duration("retry", "delay"), c.duration("retry", "max_delay")},
 		ConfirmTimeout: c.duration("confirm_timeout"), MaxMessageSize: c.size("max_message_size"),
-		Expired: Expired(c.text("expired")), MaxHops: c.count("max_hops"), DrainRate: c.count("drain_rate"), RenamedFrom: c.text("renamed_from")}
+		MaxHops: c.count("max_hops"), DrainRate: c.count("drain_rate"), RenamedFrom: c.text("renamed_from")}
 	if r.Retry.Delay > r.Retry.MaxDelay {
 		b.order(v.get("retry"), defaults.get("retry"))
 	}
@@ -57,6 +57,7 @@ func (b *builder) route(v *value) *Route {
 		r.Filter = b.filter(f)
 	}
 	b.routeSpool(v, defaults, c, r)
+	b.fates(v, defaults, c, r)
 	return r
 }
 

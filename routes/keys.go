@@ -7,6 +7,9 @@ const since = "0.1"
 // spooling is the release that brought the journal.
 const spooling = "0.2"
 
+// settingAside is the release that brought dead letters.
+const settingAside = "0.3"
+
 // topologyShape is the whole file.
 func topologyShape() *Shape {
 	broker, route := brokerShape(), routeShape()
@@ -164,13 +167,46 @@ func routeShape() *Shape {
 		{Name: "distribute", Type: Word, Words: []string{"copy"}, Since: since, Reload: RestartRoute,
 			Doc: "Required with more than one target; it has no default. copy: every message to every target."},
 		{Name: "enabled", Type: Flag, Default: "true", Since: since, Reload: RestartRoute, Doc: "false: the route is checked, but does not run."},
-		{Name: "expired", Type: Word, Words: []string{"drop", "deliver"}, Default: "drop", Inherit: true, Since: since, Reload: RestartRoute,
-			Doc: "What becomes of a message whose expiry has passed: it is settled and counted, or delivered all the same."},
 		{Name: "spool", Type: Object, Of: routeSpoolShape(), Inherit: true, Since: spooling, Reload: RestartRoute,
 			Doc: "What this route does with the spool."},
 		{Name: "renamed_from", Type: Name, Since: spooling, Reload: RestartRoute,
 			Doc: "The name that the route had before: it takes the spool of that name along."},
-	}, limitFields()...)}
+	}, append(fateFields(), limitFields()...)...)}
+}
+
+// fateFields say what becomes of messages that cannot go their way.
+func fateFields() []*Field {
+	return []*Field{
+		{Name: "order", Type: Word, Words: []string{string(OrderSource), string(OrderStrict), string(OrderNone)}, Default: "source", Inherit: true,
+			Refused: map[string]string{"per-key": "write strict or source: both keep the order of every key. This version cannot hold one key and let the others pass"},
+			Since:   settingAside, Reload: RestartRoute,
+			Doc: "source: as the source hands them out, only a refused message leaves its place; strict: nothing passes a message that the target refuses, which costs speed where in_flight must be 1; none: any order."},
+		{Name: "max_attempts", Type: Count, Unit: "refusals", Default: "5", Min: 1, Max: 1e6, Inherit: true, Since: settingAside, Reload: Live,
+			Doc: "Refusals by the target after which a message is poison. An outage, a full target and a missing right never count: they are waited for."},
+		{Name: "on_poison", Type: Word, Words: []string{string(PoisonDeadLetter), string(PoisonHold)}, Inherit: true, Since: settingAside, Reload: RestartRoute,
+			Doc: "dead-letter: set a poison message aside and go on; hold: stop the lane at it until an operator retries it or sets it aside. Left out: hold with order: strict, else dead-letter."},
+		{Name: "dead_letter", Type: WordOrObject, Words: []string{"local"}, Of: deadLetterShape(), Default: "local", Inherit: true, Since: settingAside, Reload: RestartRoute,
+			Example: "{ broker: NAME, queue: NAME }",
+			Doc:     "Where messages are set aside, with the reason: local, in the directory of the spool, or one end. They are there for good before the original is settled."},
+		{Name: "on_filter_error", Type: Word, Words: []string{string(FilterErrorDeadLetter), string(FilterErrorSkip), string(FilterErrorMatch)}, Default: "dead-letter",
+			Refused: map[string]string{"drop": "write skip", "deliver": "write match", "stop": "write dead-letter: this version does not stop a route for a message that its filter cannot judge"},
+			Inherit: true, Since: settingAside, Reload: RestartRoute,
+			Doc: "What becomes of a message on which the filter fails: set aside, skipped as if the filter had said no, or taken as if it had said yes."},
+		{Name: "expired", Type: Word, Words: []string{string(ExpiredDrop), string(ExpiredDeadLetter), string(ExpiredDeliver)}, Default: "drop", Inherit: true,
+			Since: since, Reload: RestartRoute,
+			Doc: "What becomes of a message whose expiry has passed: settled and counted, set aside, or delivered all the same. Time in the spool counts."},
+	}
+}
+
+// deadLetterShape is a target without a name and a key: a dead letter stays as it came.
+func deadLetterShape() *Shape {
+	out := &Shape{Name: "dead_letter", Doc: "Where messages are set aside, if not in the directory of the spool. It must exist, and no route of the file may read from it (D006)."}
+	for _, f := range targetShape().Fields {
+		if f.Name != "name" && f.Name != "key" {
+			out.Fields = append(out.Fields, f)
+		}
+	}
+	return out
 }
 
 func routeSpoolShape() *Shape {

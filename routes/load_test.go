@@ -161,7 +161,7 @@ func TestTableIsComplete(t *testing.T) {
 			t.Errorf("%s: no doc", s.Name)
 		}
 		for _, f := range s.Fields {
-			composite := f.Type == Object || f.Type == Objects || f.Type == OneOrMany || f.Type == Named
+			composite := f.Type == Object || f.Type == Objects || f.Type == OneOrMany || f.Type == Named || f.Type == WordOrObject
 			switch {
 			case f.Doc == "" || f.Since == "":
 				t.Errorf("%s.%s: doc or since is missing", s.Name, f.Name)
@@ -169,7 +169,7 @@ func TestTableIsComplete(t *testing.T) {
 				t.Errorf("%s.%s: type and shape do not agree", s.Name, f.Name)
 			case f.Required && f.Example == "":
 				t.Errorf("%s.%s: a required key without an example", s.Name, f.Name)
-			case (f.Type == Word || f.Type == WordOrDuration) != (len(f.Words) > 0):
+			case (f.Type == Word || f.Type == WordOrDuration || f.Type == WordOrObject) != (len(f.Words) > 0):
 				t.Errorf("%s.%s: words", s.Name, f.Name)
 			case f.Type == Count && f.Name != "version" && f.Unit == "":
 				t.Errorf("%s.%s: what does it count?", s.Name, f.Name)

@@ -86,6 +86,8 @@ func (f *Field) form() string {
 		return "list of texts"
 	case BrokerRef:
 		return "name of a broker"
+	case WordOrObject:
+		return "`" + strings.Join(f.Words, "` `") + "` or [" + f.Of.Name + "](#" + anchor(f.Of.Name) + ")"
 	case Object:
 		return "[" + f.Of.Name + "](#" + anchor(f.Of.Name) + ")"
 	case Objects:

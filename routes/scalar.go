@@ -22,7 +22,7 @@ func (w *walker) scalar(n *yamltree.Node, f *Field, path string) any {
 	switch f.Type {
 	case Predicate, Expression:
 		return n.Text
-	case Word:
+	case Word, WordOrObject:
 		return w.word(n, f, path)
 	case Flag:
 		return w.flag(n, f, path)
@@ -72,6 +72,8 @@ func wanted(f *Field) string {
 		return "an expression"
 	case Word:
 		return list(f.Words)
+	case WordOrObject:
+		return list(f.Words) + ", or a map of keys: " + f.Example
 	case SecretValue:
 		return "{ file: PATH } or { env: NAME }"
 	case TextList, URLList:
@@ -122,6 +124,9 @@ func (w *walker) word(n *yamltree.Node, f *Field, path string) any {
 	}
 	out := Finding{Code: "K005", Message: fmt.Sprintf("%s cannot be %q", f.Name, clip(n.Text)), Label: "not a word for " + f.Name,
 		Suggestion: didYouMean(n.Text, words), Help: "write " + list(words)}
+	if f.Type == WordOrObject {
+		out.Help = "write " + wanted(f)
+	}
 	if say, ok := f.Refused[n.Text]; ok {
 		out.Suggestion, out.Help = "", say
 	}

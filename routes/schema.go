@@ -50,6 +50,8 @@ func schemaOfField(f *Field, kind string) map[string]any {
 	switch f.Type {
 	case Object:
 		return schemaOf(f.Of, kind, nil)
+	case WordOrObject:
+		return map[string]any{"anyOf": []any{map[string]any{"enum": words(f)}, schemaOf(f.Of, kind, nil)}, "default": f.initialJSON()}
 	case Objects:
 		return map[string]any{"type": "array", "minItems": 1, "items": schemaOf(f.Of, kind, nil)}
 	case OneOrMany:

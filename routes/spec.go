@@ -26,6 +26,7 @@ const (
 	URLList                    // a list of addresses
 	BrokerRef                  // the name of a broker of the file
 	WordOrDuration             // one of Field.Words, or a duration
+	WordOrObject               // one of Field.Words, or Field.Of
 	Object                     // Field.Of
 	Objects                    // a list of Field.Of
 	OneOrMany                  // Field.Of, or a list of them
@@ -51,9 +52,9 @@ type Field struct {
 	Required bool
 	Default  string            // as it would be written in the file; "" = none
 	Min, Max float64           // of Count, Ratio, Duration (seconds) and Size (bytes); Max 0 = no limit
-	Words    []string          // of Word and WordOrDuration
+	Words    []string          // of Word, WordOrDuration and WordOrObject
 	Refused  map[string]string // words that somebody will try, and what to say to that
-	Of       *Shape            // of Object, Objects, OneOrMany and Named
+	Of       *Shape            // of Object, Objects, OneOrMany, Named and WordOrObject
 	Unit     string            // what a Count counts
 	Doc      string
 	Example  string // of a required key, in flow form

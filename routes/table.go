@@ -56,9 +56,15 @@ type Route struct {
 	Retry          Retry
 	ConfirmTimeout time.Duration
 	MaxMessageSize int64 // bytes, headers included
-	Expired        Expired
 	MaxHops        int
 	DrainRate      int // messages a second out of the spool, per lane; 0 = as fast as the target takes them
+
+	Order         Order
+	MaxAttempts   int // refusals by a target after which a message is poison; at least 1
+	OnPoison      OnPoison
+	OnFilterError OnFilterError
+	Expired       Expired
+	DeadLetter    *Target // where messages are set aside; nil = in the directory of the spool, or nowhere if there is none
 
 	Spool       RouteSpool
 	RenamedFrom string // the name it had before, whose spool it takes along
@@ -71,6 +77,8 @@ type Target struct {
 	Name string // unique within the route
 	Addr adapters.Address
 	Key  *Expr // computes the message's key; nil = keep the one it has
+
+	InFlight int // narrower than Route.InFlight on this lane alone; 0 = as the route says. Route.Window has both
 }
 
 // Batch bounds what is sent together: messages, and bytes. What is there goes; nothing waits for more.
@@ -83,15 +91,6 @@ type Batch struct {
 type Retry struct {
 	Delay, MaxDelay time.Duration
 }
-
-// Expired is what becomes of a message whose expiry has passed.
-type Expired string
-
-// The fates of expired messages.
-const (
-	ExpiredDrop    Expired = "drop"    // settled as accepted and counted
-	ExpiredDeliver Expired = "deliver" // sent like any other
-)
 
 // Admin is the daemon's own listener and log.
 type Admin struct {

@@ -65,13 +65,15 @@ func TestRouteSettings(t *testing.T) {
 	table := load(t, "testdata/good/everything.yaml")
 	ignore := cmpopts.IgnoreFields(Route{}, "From", "To", "Filter", "Line")
 	want := &Route{Name: "orders", Enabled: true, Prefetch: 10, PrefetchSize: 1 << 20, InFlight: 20, Batch: Batch{10, 2 << 20},
-		Retry: Retry{time.Second, 2 * time.Minute}, ConfirmTimeout: 10 * time.Second, MaxMessageSize: 8 << 20, Expired: ExpiredDrop, MaxHops: 3,
+		Retry: Retry{time.Second, 2 * time.Minute}, ConfirmTimeout: 10 * time.Second, MaxMessageSize: 8 << 20, MaxHops: 3,
+		Order: OrderSource, MaxAttempts: 5, OnPoison: PoisonDeadLetter, OnFilterError: FilterErrorDeadLetter, Expired: ExpiredDrop,
 		DrainRate: 2000, RenamedFrom: "trades", Spool: RouteSpool{SpoolAlways, 64 << 20, 7 * 24 * time.Hour, FullReject, 5 * time.Second}}
 	if diff := cmp.Diff(want, table.Routes[0], ignore); diff != "" {
 		t.Errorf("written (-want +got):\n%s", diff)
 	}
 	want = &Route{Name: "more", Enabled: true, Prefetch: 100, PrefetchSize: 64 << 20, InFlight: 256, Batch: Batch{10, 1 << 20},
-		Retry: Retry{500 * time.Millisecond, 2 * time.Minute}, ConfirmTimeout: 30 * time.Second, MaxMessageSize: 64 << 20, Expired: ExpiredDeliver, MaxHops: 8,
+		Retry: Retry{500 * time.Millisecond, 2 * time.Minute}, ConfirmTimeout: 30 * time.Second, MaxMessageSize: 64 << 20, MaxHops: 8,
+		Order: OrderSource, MaxAttempts: 5, OnPoison: PoisonDeadLetter, OnFilterError: FilterErrorDeadLetter, Expired: ExpiredDeliver,
 		DrainRate: 500, Spool: RouteSpool{SpoolAuto, 1 << 30, 0, FullPause, 5 * time.Second}}
 	if diff := cmp.Diff(want, table.Routes[1], ignore); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)

@@ -141,7 +141,11 @@ func (w *walker) value(p yamltree.Pair, f *Field, path, kind string) *value {
 		return v
 	}
 	switch f.Type {
-	case Object:
+	case Object, WordOrObject:
+		if f.Type == WordOrObject && n.Kind != yamltree.Map {
+			v.data = w.scalar(n, f, path)
+			break
+		}
 		if kind == "" {
 			kind = w.kindOf(n)
 		}
