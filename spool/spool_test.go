@@ -18,7 +18,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	debug.SetGCPercent(2000) // thousands of small disks
+	debug.SetGCPercent(5000) // thousands of small disks
 	goleak.VerifyTestMain(m)
 }
 

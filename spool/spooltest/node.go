@@ -65,31 +65,28 @@ func contentOf(b []byte) (c content) {
 	return c
 }
 
-// write puts p at off. Whole sectors are cut out of one copy of p.
+// write puts p at off.
 func (c *content) write(p []byte, off int) {
 	c.grow(off + len(p))
-	var whole []byte
 	for n := 0; n < len(p); {
 		i, skip := (off+n)/Sector, (off+n)%Sector
 		part := p[n:min(len(p), n+Sector-skip)]
-		switch {
-		case len(part) < Sector:
-			s := zeroSector
-			if old := c.sectors[i]; old != nil {
-				s = *old
-			}
-			copy(s[skip:], part)
-			c.sectors[i] = &s
-		case *(sector)(part) == zeroSector:
-			c.sectors[i] = nil
-		default:
-			if whole == nil {
-				whole = slices.Clone(p[n:])
-			}
-			c.sectors[i] = (sector)(whole[len(whole)-(len(p)-n):])
-		}
+		c.sectors[i] = changed(c.sectors[i], part, skip)
 		n += len(part)
 	}
+}
+
+// changed returns s with part at skip.
+func changed(s sector, part []byte, skip int) sector {
+	if len(part) == Sector && *(sector)(part) == zeroSector {
+		return nil
+	}
+	next := new([Sector]byte)
+	if s != nil && len(part) < Sector {
+		*next = *s
+	}
+	copy(next[skip:], part)
+	return next
 }
 
 // node is a file. What is not in dirty is the same in cur and disk, or lost already by a failed sync.
