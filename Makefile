@@ -29,9 +29,11 @@ check: lint test
 bench:
 	$(TESTBED) run -brokers artemis,artemis2,kafka -- $(GO) run ./internal/bench
 
-# make bench-spool: the journal against its disk, a log library and a broker; some minutes and gigabytes.
+# make bench-spool: the journal against its disk, a log library and a broker, then lanes that use it on real brokers (a
+# backlog of 5 GB with LANEFLAGS=-full); some minutes and gigabytes.
 bench-spool:
 	$(GO) run ./internal/benchspool $(BENCHFLAGS)
+	$(TESTBED) run -brokers artemis,artemis2 -- $(GO) run ./internal/bench -spool $(LANEFLAGS)
 
 # make brokers: download what the brokers need, start nothing.
 brokers:

@@ -8,6 +8,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/Azure/go-amqp"
@@ -99,7 +100,40 @@ func (s *amqpSide) yaml() (entry, from, to string) {
 		u.Scheme+"://"+host, u.User.Username(), broker.EnvPassword), end, end
 }
 
-func (s *amqpSide) close() { _ = s.conn.Close() }
+// close deletes the queue as well: these brokers may be somebody else's tomorrow.
+func (s *amqpSide) close() {
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := s.manage(ctx, "destroyQueue", fmt.Sprintf("[%q, true, true]", s.queue)); err != nil && !strings.Contains(err.Error(), "does not exist") {
+		fmt.Fprintln(os.Stderr, "bench: delete", s.queue+":", err)
+	}
+	_ = s.conn.Close()
+}
+
+// manage calls an operation of the broker's management, with parameters in JSON.
+func (s *amqpSide) manage(ctx context.Context, operation, params string) error {
+	answers, err := s.session.NewReceiver(ctx, "", &amqp.ReceiverOptions{DynamicAddress: true})
+	if err != nil {
+		return err
+	}
+	defer answers.Close(ctx)
+	calls, err := s.session.NewSender(ctx, "activemq.management", nil)
+	if err != nil {
+		return err
+	}
+	defer calls.Close(ctx)
+	to := answers.Address()
+	m := &amqp.Message{Value: params, Properties: &amqp.MessageProperties{ReplyTo: &to},
+		ApplicationProperties: map[string]any{"_AMQ_ResourceName": "broker", "_AMQ_OperationName": operation}}
+	if err := calls.Send(ctx, m, nil); err != nil {
+		return err
+	}
+	answer, err := answers.Receive(ctx, nil)
+	if err == nil && answer.ApplicationProperties["_AMQ_OperationSucceeded"] != true {
+		err = fmt.Errorf("%s: %v", operation, answer.Value)
+	}
+	return err
+}
 
 func (s *amqpSide) through(p *adaptertest.Proxy) (err error) {
 	u, _ := url.Parse(s.url) // was dialled
@@ -229,6 +263,7 @@ type natsSide struct {
 	via  string // host:port of a proxy, "" = none
 	conn *nats.Conn
 	js   jetstream.JetStream
+	seen uint64 // messages that watch has had
 }
 
 func openNATS(ctx context.Context, dir string) (*natsSide, error) {
@@ -286,7 +321,8 @@ func (s *natsSide) load(ctx context.Context, n int, body func(int) []byte, pace 
 }
 
 func (s *natsSide) watch(ctx context.Context, n int, each func([]byte)) error {
-	c, err := s.js.OrderedConsumer(ctx, "BENCH", jetstream.OrderedConsumerConfig{})
+	c, err := s.js.OrderedConsumer(ctx, "BENCH", jetstream.OrderedConsumerConfig{
+		DeliverPolicy: jetstream.DeliverByStartSequencePolicy, OptStartSeq: s.seen + 1})
 	if err != nil {
 		return err
 	}
@@ -300,6 +336,7 @@ func (s *natsSide) watch(ctx context.Context, n int, each func([]byte)) error {
 		if err != nil {
 			return err
 		}
+		s.seen++
 		each(m.Data())
 	}
 	return nil

@@ -14,6 +14,9 @@ import (
 // roundTrip is what the proxy adds.
 const roundTrip = 50 * time.Millisecond
 
+// farSettings are a route's for that.
+const farSettings = "    prefetch: 8192\n    in_flight: 4096\n"
+
 type benchCase struct {
 	name string
 	run  func(context.Context) error
@@ -189,7 +192,12 @@ func (b *bench) plainRound(ctx context.Context) (loop, daemon float64, err error
 	if err := dst.watch(ctx, b.count, func([]byte) {}); err != nil { // leave nothing behind
 		return 0, 0, err
 	}
-	src.queue, dst.queue = fresh("bench"), fresh("bench")
+	for _, s := range []*amqpSide{src, dst} {
+		if err := s.manage(ctx, "destroyQueue", fmt.Sprintf("[%q, true, true]", s.queue)); err != nil {
+			return 0, 0, err
+		}
+		s.queue = fresh("bench")
+	}
 	f, err := b.between(ctx, src, dst, b.count, kib, settings)
 	return loop, f.rate, err
 }
@@ -239,7 +247,7 @@ func (b *bench) farRound(ctx context.Context, proxy *adaptertest.Proxy, open fun
 	if err := dst.through(proxy); err != nil {
 		return 0, err
 	}
-	f, err := b.between(ctx, src, dst, b.count, kib, "    prefetch: 8192\n    in_flight: 4096\n")
+	f, err := b.between(ctx, src, dst, b.count, kib, farSettings)
 	return f.rate, err
 }
 
