@@ -35,6 +35,7 @@ func (f *journalFlags) locate(c *cobra.Command) {
 	c.Flags().StringVar(&f.repeater, "repeater", "posthouse", "name of the daemon: its journal is DIR/REPEATER")
 	c.Flags().StringVar(&f.dir, "dir", "", "the directory of a journal, in place of that of a file")
 	c.MarkFlagsMutuallyExclusive("dir", "repeater")
+	_ = c.MarkFlagDirname("dir") // fails for an unknown flag only
 }
 
 // A journal is the directory of one, and the file that it belongs to, if that is known.

@@ -142,6 +142,14 @@ func TestUsage(t *testing.T) {
 		"receive count":     {[]string{"receive", "-c", good, "berlin/ORDERS", "-n", "0"}, 2, "--count 0"},
 		"receive keep":      {[]string{"receive", "-c", good, "berlin/ORDERS", "-n", "65536", "--keep"}, 2, "--count 65536"},
 		"receive timeout":   {[]string{"receive", "-c", good, "berlin/ORDERS", "--timeout", "0s"}, 2, "--timeout 0s"},
+		"status output":     {[]string{"status", "-o", "yaml"}, 2, "write one of table, wide, json"},
+		"status argument":   {[]string{"status", "orders"}, 2, "unknown command"},
+		"spool unknown":     {[]string{"spool", "list"}, 2, "unknown command \"list\""},
+		"spool misspelt":    {[]string{"spool", "verfy"}, 2, "did you mean verify?"},
+		"spool alone":       {[]string{"spool"}, 0, "verify"},
+		"export nothing":    {[]string{"spool", "export", "-c", good}, 2, "accepts 1 arg"},
+		"purge sequence":    {[]string{"spool", "purge", "-c", good, "x", "--seq", "two"}, 2, "--seq"},
+		"two journals":      {[]string{"spool", "ls", "--dir", "x", "--repeater", "y"}, 2, "none of the others can be"},
 		"receive output":    {[]string{"receive", "-c", good, "berlin/ORDERS", "-o", "yaml"}, 2, "write one of text, json"},
 	} {
 		t.Run(name, func(t *testing.T) {
