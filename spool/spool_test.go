@@ -18,7 +18,8 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	debug.SetGCPercent(5000) // thousands of small disks
+	debug.SetGCPercent(2000) // thousands of small disks
+	debug.SetMemoryLimit(256 << 20)
 	goleak.VerifyTestMain(m)
 }
 
