@@ -30,7 +30,7 @@ It does not show what a power cut does: the system's page cache survives the dea
 			return runDemo(c, o, output)
 		},
 	}
-	c.Flags().IntVar(&o.Rate, "rate", 1000, "messages per second, 1 to 100000")
+	c.Flags().IntVar(&o.Rate, "rate", 1000, "messages per second, 1 to 20000")
 	c.Flags().IntVar(&o.Size, "size", 1024, "bytes of each message, 64 to 524288")
 	c.Flags().DurationVar(&o.Duration, "duration", 24*time.Second, "how long messages are sent; longer if what happens meanwhile takes longer")
 	c.Flags().DurationVar(&o.Outage, "outage", 6*time.Second, "how long the line is cut, at least 100ms; half as long the second time")
@@ -42,8 +42,8 @@ It does not show what a power cut does: the system's page cache survives the dea
 
 func checkDemo(o demo.Options) error {
 	switch {
-	case o.Rate < 1 || o.Rate > 100_000:
-		return fmt.Errorf("--rate %d: write 1 to 100000 messages per second", o.Rate)
+	case o.Rate < 1 || o.Rate > 20_000:
+		return fmt.Errorf("--rate %d: write 1 to 20000 messages per second", o.Rate)
 	case o.Size < 64 || o.Size > 512<<10:
 		return fmt.Errorf("--size %d: write 64 to 524288 bytes", o.Size)
 	case o.Duration < time.Second || o.Duration > time.Hour:
@@ -87,7 +87,8 @@ A kill shows what a crash of the process does. It cannot show a power cut, which
 
 next: posthouse check FILE             every mistake in a topology of yours, offline (see examples/)
       posthouse check --connect FILE   and sign in to every broker
-      posthouse run -c FILE            run it`
+      posthouse run -c FILE            run it
+      posthouse status -c FILE         its lanes, and what they have spooled`
 
 func outputFlag(c *cobra.Command, output *string) {
 	wordFlag(c, output, "output", "o", "what to print", "text", "json")

@@ -21,7 +21,12 @@ func TestMain(m *testing.M) {
 	if len(os.Args) > 2 && !strings.HasPrefix(os.Args[1], "-test.") {
 		os.Exit(actor(os.Args[1], os.Args[2]))
 	}
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m, goleak.Cleanup(func(code int) {
+		if workshop != "" {
+			_ = os.RemoveAll(workshop)
+		}
+		os.Exit(code)
+	}))
 }
 
 // actor plays a process that ends by itself, or on SIGTERM, or not even then; or one that has such a child. It says so

@@ -90,11 +90,15 @@ func (o Options) lineSpeed() int {
 	return max(3*o.Rate*(o.Size+headers), 256<<10)
 }
 
-// topology is the file that the repeater reads. Its spool has small segments, so that some are used up and reclaimed.
-func topology(paris, berlin, admin, dir string) []byte {
+// segment is the size of the spool's files: small, so that some are used up and reclaimed, but a message must fit into a
+// quarter of one.
+func (o Options) segment() string { return fmt.Sprintf("%dMiB", 1+8*o.Size>>20) }
+
+// topology is the file that the repeater reads.
+func topology(paris, berlin, admin, dir, segment string) []byte {
 	return fmt.Appendf(nil, `version: 1
 admin: { listen: %q }
-spool: { dir: %q, segment_size: 1MiB }
+spool: { dir: %q, segment_size: %s }
 brokers:
   paris:  { type: nats, site: paris, addresses: [%q] }
   berlin: { type: nats, site: berlin, addresses: [%q], reconnect: { delay: 200ms, max_delay: 1s } }
@@ -102,5 +106,5 @@ routes:
   - name: orders
     from: { broker: paris, stream: %s }
     to: { broker: berlin, subject: %s }
-`, admin, filepath.Join(dir, "spool"), paris, berlin, streamName, subject)
+`, admin, filepath.Join(dir, "spool"), segment, paris, berlin, streamName, subject)
 }

@@ -3,6 +3,7 @@ package demo
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,14 +16,27 @@ import (
 	"github.com/posthouse/posthouse/routes"
 )
 
-// posthouse is the repeater of these tests, built once and removed with the first test that asked for it.
+// workshop is the folder of the program of these tests, made by the first that asks and removed by TestMain.
+var workshop string
+
+var build = sync.OnceValue(func() (err error) {
+	if workshop, err = os.MkdirTemp("", "posthouse-demo-test-"); err != nil {
+		return err
+	}
+	out, err := exec.Command("go", "build", "-o", workshop, "../../cmd/posthouse").CombinedOutput()
+	if err != nil {
+		return fmt.Errorf("build posthouse: %w\n%s", err, out)
+	}
+	return nil
+})
+
+// posthouse is the command of the repeater. Tests ask for it before they move their temporary folder.
 func posthouse(t *testing.T) []string {
 	t.Helper()
-	file := filepath.Join(t.TempDir(), "posthouse")
-	if out, err := exec.Command("go", "build", "-o", file, "../../cmd/posthouse").CombinedOutput(); err != nil {
-		t.Fatalf("build posthouse: %v\n%s", err, out)
+	if err := build(); err != nil {
+		t.Fatal(err)
 	}
-	return []string{file, "run"}
+	return []string{filepath.Join(workshop, "posthouse"), "run"}
 }
 
 // A transcript keeps what a demo prints and calls react with each line of it.
@@ -41,34 +55,50 @@ func (w *transcript) Write(b []byte) (int, error) {
 	return w.text.Write(b)
 }
 
-// The README's first command, in small: nothing is lost, and every figure is of this run.
+// The README's first command, in small: nothing is lost, and every figure is of this run. On a busy machine a backlog
+// may have drained before the kill comes; so it is played until one was hit.
 func TestDemoLosesNothing(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
-	ctx, cancel := context.WithTimeout(t.Context(), 3*time.Minute)
-	defer cancel()
-	out := &transcript{}
-	rep, err := Run(ctx, Options{
-		Rate: 1500, Size: 300, Duration: 2 * time.Second, Outage: time.Second, Keep: true, Command: posthouse(t), Out: out,
-	})
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out.text.String())
+	command := posthouse(t)
+	for range 5 {
+		t.Setenv("TMPDIR", t.TempDir())
+		ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer cancel()
+		out := &transcript{}
+		rep, err := Run(ctx, Options{
+			Rate: 400, Size: 300, Duration: time.Second, Outage: time.Second, Keep: true, Command: command, Out: out,
+		})
+		if err != nil {
+			t.Fatalf("%v\n%s", err, out.text.String())
+		}
+		checkReport(t, rep)
+		checkText(t, out.text.String())
+		checkKept(t, rep)
+		if t.Failed() || rep.Kill.Journal.Messages > 0 && rep.Kill.Spooled > 0 {
+			return
+		}
 	}
-	if !rep.OK() || rep.Delivered != rep.Sent || rep.Sent < 2*1500 || rep.OutOfOrder > 0 || rep.Left != 0 || rep.Marked > rep.Duplicated {
+	t.Error("no kill hit a backlog")
+}
+
+func checkReport(t *testing.T, rep Report) {
+	t.Helper()
+	if !rep.OK() || rep.Delivered != rep.Sent || rep.Sent < 400 || rep.OutOfOrder > 0 || rep.Left != 0 || rep.Rate <= 0 || rep.Seconds < 1 {
 		t.Errorf("report: %+v", rep)
 	}
-	if len(rep.Outages) != 2 || rep.Kill == nil || rep.Rate <= 0 || rep.Seconds < 2 {
+	if len(rep.Outages) != 2 || rep.Kill == nil {
 		t.Fatalf("report: %+v", rep)
 	}
 	for i, o := range rep.Outages {
-		if o.Seconds < 1/float64(1+i) || o.Spooled == 0 || o.SpooledBytes < int64(300*o.Spooled) || o.Oldest <= 0 || o.Drained == 0 || o.DrainRate <= 0 {
+		if o.Seconds < 1/float64(1+i) || o.Spooled == 0 || o.SpooledBytes < int64(300*o.Spooled) || o.Oldest <= 0 {
 			t.Errorf("outage %d: %+v", i, o)
 		}
 	}
-	if k := rep.Kill; k.Answers <= 0 || k.Delivers < 0 || k.Spooled == 0 || k.Journal.Messages == 0 || k.Journal.Clean || len(k.Journal.Damage)+len(k.Journal.Missing) > 0 {
+	if o := rep.Outages[0]; o.Drained == 0 || o.DrainRate <= 0 {
+		t.Errorf("it did not drain: %+v", o)
+	}
+	if k := rep.Kill; k.Answers <= 0 || k.Delivers <= 0 || k.Journal.Clean || len(k.Journal.Damage)+len(k.Journal.Missing) > 0 {
 		t.Errorf("kill: %+v", k)
 	}
-	checkText(t, out.text.String())
-	checkKept(t, rep)
 }
 
 // checkText: the acts in their order, no control characters, and states that only the repeater can have said.
@@ -143,10 +173,19 @@ func TestDemoEndsWithItsContext(t *testing.T) {
 	}
 }
 
+// The largest messages that the command takes fit into the spool's segments: a quarter of one each.
+func TestSegmentsHoldTheMessages(t *testing.T) {
+	for size, want := range map[int]string{64: "1MiB", 100 << 10: "1MiB", 128 << 10: "2MiB", 512 << 10: "5MiB"} {
+		if got := (Options{Size: size}).segment(); got != want {
+			t.Errorf("messages of %d bytes: segments of %s, want %s", size, got, want)
+		}
+	}
+}
+
 func TestDemoSaysWhyItsRepeaterEnded(t *testing.T) {
-	dir := t.TempDir()
+	command, dir := append(posthouse(t), "--repeater", "A B"), t.TempDir()
 	t.Setenv("TMPDIR", dir)
-	_, err := Run(t.Context(), Options{Command: append(posthouse(t), "--repeater", "A B")})
+	_, err := Run(t.Context(), Options{Command: command})
 	if err == nil || !strings.Contains(err.Error(), "exit status 2") || !strings.Contains(err.Error(), `--repeater "A B"`) {
 		t.Errorf("%v", err)
 	}

@@ -51,18 +51,18 @@ func (p *play) stage(ctx context.Context) (err error) {
 		return err
 	}
 	p.file = filepath.Join(p.dir, "topology.yaml")
-	src := topology(p.paris.url(), p.berlin.url(), p.admin, p.dir)
+	src := topology(p.paris.url(), p.berlin.url(), p.admin, p.dir, p.o.segment())
 	if err := os.WriteFile(p.file, src, 0o600); err != nil {
 		return err
 	}
 	fmt.Fprintf(p.o.Out, `paris     %s   a JetStream server in this process
 berlin    %s   another; its line carries %s/s and can be cut
-repeater  %s   a process of its own
+repeater  a process of its own; to look at it: posthouse status --admin %s
 log       %s
 topology  %s
 
 %s
-`, p.paris.url(), p.berlin.url(), size(int64(p.o.lineSpeed())), statusURL(p.admin), p.logFile(), p.file, src)
+`, p.paris.url(), p.berlin.url(), size(int64(p.o.lineSpeed())), p.admin, p.logFile(), p.file, src)
 	return p.start(ctx)
 }
 
@@ -162,7 +162,7 @@ func (p *play) outage(ctx context.Context, d time.Duration, kill bool) error {
 		return err
 	}
 	if kill {
-		if err := p.until(ctx, "the first half of the backlog", p.tally.reaches(before+behind/2)); err != nil {
+		if err := p.half(ctx); err != nil {
 			return err
 		}
 		if err := p.kill(ctx); err != nil {
@@ -170,6 +170,17 @@ func (p *play) outage(ctx context.Context, d time.Duration, kill bool) error {
 		}
 	}
 	return p.drain(ctx)
+}
+
+// half waits until half of what was spooled is delivered. A small backlog may be gone before the repeater is looked at
+// again; so it is as good when three quarters of what berlin is behind have arrived, for new messages join the queue.
+func (p *play) half(ctx context.Context) error {
+	arrived := p.tally.now().arrived
+	behind := int(p.send.confirmed.Load()) - arrived
+	return p.poll(ctx, "the first half of the backlog", p.tally.reaches(arrived+behind*3/4), func() (bool, error) {
+		err := p.look(ctx)
+		return 2*p.lane.Spooled <= p.this().Spooled, err
+	})
 }
 
 // this is the outage that goes on.
@@ -192,14 +203,11 @@ func (p *play) drain(ctx context.Context) error {
 
 // kill ends the repeater with SIGKILL, starts it again, and notes what it recovered.
 func (p *play) kill(ctx context.Context) error {
-	if err := p.look(ctx); err != nil {
-		return err
-	}
-	k := &Kill{Spooled: p.lane.Spooled}
-	p.rep.Kill = k
 	if err := p.child.kill(); err != nil {
 		return fmt.Errorf("kill the repeater: %w", err)
 	}
+	k := &Kill{Spooled: p.lane.Spooled}
+	p.rep.Kill = k
 	p.out.remark("SIGKILL to process %d with %s messages in its spool", p.child.pid(), thousands(k.Spooled))
 	if err := p.through(ctx); err != nil {
 		return err
@@ -309,7 +317,7 @@ func (p *play) count() {
 	r.Delivered = min(arrived, r.Sent) // more only if it was interrupted before paris confirmed
 	r.Lost = r.Sent - r.Delivered
 	r.Corrupted = c.corrupted + strange
-	r.Duplicated, r.Marked, r.OutOfOrder = c.dup, c.marked, c.disordered
+	r.Duplicated, r.Flagged, r.Redelivered, r.OutOfOrder = c.dup, c.flagged, c.redelivered, c.disordered
 	if took := c.last.Sub(p.send.begun); took > 0 {
 		r.Seconds, r.Rate = took.Seconds(), per(r.Delivered, took)
 	}

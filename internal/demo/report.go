@@ -7,19 +7,20 @@ import (
 
 // A Report is what was measured. Nothing in it is written in advance.
 type Report struct {
-	Sent       int      `json:"sent"`      // confirmed by the first site
-	Delivered  int      `json:"delivered"` // of these, different ones that arrived at the second
-	Lost       int      `json:"lost"`
-	Duplicated int      `json:"duplicated"`        // arrivals beyond the first
-	Marked     int      `json:"duplicated_marked"` // of these, flagged as possible duplicates
-	OutOfOrder int      `json:"out_of_order"`      // first arrivals whose number is below one that came before
-	Corrupted  int      `json:"corrupted"`         // arrivals with a wrong checksum, or of what was never sent
-	Seconds    float64  `json:"elapsed_seconds"`   // first send to last arrival
-	Rate       float64  `json:"delivered_per_second"`
-	Outages    []Outage `json:"outages"`
-	Kill       *Kill    `json:"kill,omitempty"`
-	Left       int      `json:"spooled_messages_at_end"`
-	Dir        string   `json:"dir,omitempty"` // with Options.Keep
+	Sent        int      `json:"sent"`      // confirmed by the first site
+	Delivered   int      `json:"delivered"` // of these, different ones that arrived at the second
+	Lost        int      `json:"lost"`
+	Duplicated  int      `json:"duplicated"`             // arrivals beyond the first
+	Flagged     int      `json:"duplicated_flagged"`     // of these, marked by Posthouse as possible duplicates
+	Redelivered int      `json:"duplicated_redelivered"` // of these, marked as given out before by their source
+	OutOfOrder  int      `json:"out_of_order"`           // first arrivals whose number is below one that came before
+	Corrupted   int      `json:"corrupted"`              // arrivals with a wrong checksum, or of what was never sent
+	Seconds     float64  `json:"elapsed_seconds"`        // first send to last arrival
+	Rate        float64  `json:"delivered_per_second"`
+	Outages     []Outage `json:"outages"`
+	Kill        *Kill    `json:"kill,omitempty"`
+	Left        int      `json:"spooled_messages_at_end"`
+	Dir         string   `json:"dir,omitempty"` // with Options.Keep
 }
 
 // An Outage is a time without a link to the second site, and what came of it.
@@ -65,7 +66,7 @@ func (r Report) Text(w io.Writer) {
 func (r Report) duplicates() string {
 	s := thousands(r.Duplicated)
 	if r.Duplicated > 0 {
-		s += fmt.Sprintf(", %s of them marked as possible duplicates", thousands(r.Marked))
+		s += fmt.Sprintf("; marked as possible duplicates %s, as given out before by their source %s", thousands(r.Flagged), thousands(r.Redelivered))
 	}
 	if r.Duplicated > 0 && r.Kill != nil {
 		s += " (at least once: expected after a kill)"
@@ -74,8 +75,12 @@ func (r Report) duplicates() string {
 }
 
 func (o Outage) String() string {
-	return fmt.Sprintf("%.1f s; %s messages (%s) spooled, the oldest for %.1f s; drained with %.0f messages/s in %.1f s",
-		o.Seconds, thousands(o.Spooled), size(o.SpooledBytes), o.Oldest, o.DrainRate, o.DrainSeconds)
+	s := fmt.Sprintf("%.1f s; at most %s messages (%s) spooled, the oldest for %.1f s",
+		o.Seconds, thousands(o.Spooled), size(o.SpooledBytes), o.Oldest)
+	if o.Drained > 0 {
+		s += fmt.Sprintf("; then %.0f messages/s for %.1f s", o.DrainRate, o.DrainSeconds)
+	}
+	return s
 }
 
 func (k *Kill) String() string {

@@ -26,15 +26,15 @@ func TestReportIsOnlyOKWhenNothingIsMissing(t *testing.T) {
 func TestReportText(t *testing.T) {
 	var b strings.Builder
 	Report{
-		Sent: 12345, Delivered: 12344, Lost: 1, Duplicated: 7, Marked: 5, Seconds: 2, Rate: 6172,
+		Sent: 12345, Delivered: 12344, Lost: 1, Duplicated: 7, Flagged: 2, Redelivered: 5, Seconds: 2, Rate: 6172,
 		Outages: []Outage{{Seconds: 6, Spooled: 6100, SpooledBytes: 3 << 20, Oldest: 7.25, Drained: 9000, DrainSeconds: 3, DrainRate: 3000}},
 		Kill: &Kill{Spooled: 1500, Answers: 0.25, Delivers: 0.5, Journal: recovery{
 			Messages: 1501, ScannedBytes: 1 << 20, TornBytes: 12, TookSeconds: 0.004, Damage: []string{"one"}, Missing: []string{"two"}}},
 	}.Text(&b)
 	for _, want := range []string{
 		"sent           12,345\n", "lost           1\n",
-		"duplicated     7, 5 of them marked as possible duplicates (at least once: expected after a kill)\n",
-		"6.0 s; 6,100 messages (3.0 MiB) spooled, the oldest for 7.2 s; drained with 3000 messages/s in 3.0 s\n",
+		"duplicated     7; marked as possible duplicates 2, as given out before by their source 5 (at least once: expected after a kill)\n",
+		"6.0 s; at most 6,100 messages (3.0 MiB) spooled, the oldest for 7.2 s; then 3000 messages/s for 3.0 s\n",
 		"1,500 messages spooled; started again, it answered after 0.25 s and delivered after 0.50 s; " +
 			"journal: 1,501 messages in 1.0 MiB, read in 4 ms, torn end 12 B; damaged: one; missing: two\n",
 	} {

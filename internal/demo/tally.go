@@ -9,19 +9,31 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// flag is the header of a message whose sender could not know whether it arrived before.
-const flag = "posthouse-possible-duplicate"
+// Headers of a message that may have arrived before.
+const (
+	headFlag       = "posthouse-possible-duplicate" // Posthouse could not know whether it did
+	headDeliveries = "posthouse-deliveries"         // how often its source had given it out before
+)
+
+// marks are what a message says of itself.
+type marks struct{ flagged, redelivered bool }
+
+func marksOf(m jetstream.Msg) marks {
+	h := m.Headers()
+	return marks{flagged: h.Get(headFlag) == "true", redelivered: h.Get(headDeliveries) != ""}
+}
 
 // counts are what a tally knows at one moment.
 type counts struct {
-	arrived    int // different messages
-	dup        int // arrivals of a message that was there before
-	marked     int // of these, flagged as possible duplicates
-	disordered int // first arrivals whose number is below one that came before
-	corrupted  int // arrivals whose checksum is wrong
-	highest    int // the greatest number that arrived, -1 for none
-	last       time.Time
-	seq        uint64 // of the stream: what was counted so far
+	arrived     int // different messages
+	dup         int // arrivals of a message that was there before
+	flagged     int // of these, those that say so
+	redelivered int // of these, those whose source said so
+	disordered  int // first arrivals whose number is below one that came before
+	corrupted   int // arrivals whose checksum is wrong
+	highest     int // the greatest number that arrived, -1 for none
+	last        time.Time
+	seq         uint64 // of the stream: what was counted so far
 }
 
 // A tally counts what arrives at a site by the number in each message. Safe for concurrent use.
@@ -29,16 +41,16 @@ type tally struct {
 	mu    sync.Mutex
 	c     counts
 	seen  []bool
-	marks map[chan struct{}]int // closed when so many different ones have arrived
+	goals map[chan struct{}]int // closed when so many different ones have arrived
 }
 
-func newTally() *tally { return &tally{c: counts{highest: -1}, marks: make(map[chan struct{}]int)} }
+func newTally() *tally { return &tally{c: counts{highest: -1}, goals: make(map[chan struct{}]int)} }
 
 // maxNumber bounds what a corrupt message that keeps its checksum could make the tally allocate.
 const maxNumber = 1 << 31
 
 // add counts one arrival.
-func (t *tally) add(b []byte, marked bool) {
+func (t *tally) add(b []byte, m marks) {
 	n, whole := number(b)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -53,10 +65,7 @@ func (t *tally) add(b []byte, marked bool) {
 	}
 	switch {
 	case t.seen[i]:
-		t.c.dup++
-		if marked {
-			t.c.marked++
-		}
+		t.again(m)
 		return
 	case i < t.c.highest:
 		t.c.disordered++
@@ -67,12 +76,23 @@ func (t *tally) add(b []byte, marked bool) {
 	t.reached()
 }
 
-// reached closes the marks that are due. t.mu is held.
+// again counts a duplicate. t.mu is held.
+func (t *tally) again(m marks) {
+	t.c.dup++
+	if m.flagged {
+		t.c.flagged++
+	}
+	if m.redelivered {
+		t.c.redelivered++
+	}
+}
+
+// reached closes the goals that are due. t.mu is held.
 func (t *tally) reached() {
-	for ch, n := range t.marks {
+	for ch, n := range t.goals {
 		if t.c.arrived >= n {
 			close(ch)
-			delete(t.marks, ch)
+			delete(t.goals, ch)
 		}
 	}
 }
@@ -82,7 +102,7 @@ func (t *tally) reaches(n int) <-chan struct{} {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	ch := make(chan struct{})
-	t.marks[ch] = n
+	t.goals[ch] = n
 	t.reached()
 	return ch
 }
@@ -119,7 +139,7 @@ func (t *tally) watch(ctx context.Context, s *site) (stop func(), err error) {
 		if err != nil || !t.isNext(meta.Sequence.Stream) {
 			return // not of the stream, or the consumer repeats itself
 		}
-		t.add(m.Data(), m.Headers().Get(flag) == "true")
+		t.add(m.Data(), marksOf(m))
 	})
 	if err != nil {
 		return nil, fmt.Errorf("count at %s: %w", s.name, err)

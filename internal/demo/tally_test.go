@@ -1,19 +1,25 @@
 package demo
 
-import "testing"
+import (
+	"testing"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+)
 
 func TestTallyTellsLostDuplicatedAndDisordered(t *testing.T) {
 	tl := newTally()
 	for _, n := range []uint64{0, 2, 1, 2, 4} {
-		tl.add(body(n, minSize), false)
+		tl.add(body(n, minSize), marks{})
 	}
-	tl.add(body(4, minSize), true)
-	tl.add(body(6, minSize), true) // a first arrival, whatever it is marked as
-	tl.add([]byte("rubbish"), false)
-	tl.add(body(maxNumber, minSize), false)
+	tl.add(body(4, minSize), marks{flagged: true})
+	tl.add(body(4, minSize), marks{redelivered: true})
+	tl.add(body(6, minSize), marks{true, true}) // a first arrival, whatever it is marked as
+	tl.add([]byte("rubbish"), marks{})
+	tl.add(body(maxNumber, minSize), marks{})
 	c := tl.now()
-	if c.arrived != 5 || c.dup != 2 || c.marked != 1 || c.disordered != 1 || c.corrupted != 2 || c.highest != 6 {
-		t.Errorf("%+v, want 5 arrived (3 and 5 are lost), 2 dup, 1 marked, 1 disordered, 2 corrupted, highest 6", c)
+	if c.arrived != 5 || c.dup != 3 || c.flagged != 1 || c.redelivered != 1 || c.disordered != 1 || c.corrupted != 2 || c.highest != 6 {
+		t.Errorf("%+v, want 5 arrived (3 and 5 are lost), 3 dup, 1 flagged, 1 redelivered, 1 disordered, 2 corrupted, highest 6", c)
 	}
 	if arrived, strange := tl.among(5); arrived != 4 || strange != 1 {
 		t.Errorf("of the first five %d arrived and %d others, want 4 and 1", arrived, strange)
@@ -34,12 +40,12 @@ func TestTallyReaches(t *testing.T) {
 	if !closed(none) {
 		t.Error("none have arrived, but the mark is not reached")
 	}
-	tl.add(body(7, minSize), false)
-	tl.add(body(7, minSize), false) // the same again
+	tl.add(body(7, minSize), marks{})
+	tl.add(body(7, minSize), marks{}) // the same again
 	if closed(two) {
 		t.Error("a duplicate counts as another message")
 	}
-	tl.add(body(3, minSize), false)
+	tl.add(body(3, minSize), marks{})
 	if !closed(two) {
 		t.Error("two have arrived, but the mark is not reached")
 	}
@@ -53,6 +59,30 @@ func TestTallySkipsWhatItsConsumerRepeats(t *testing.T) {
 	}{{1, true}, {1, false}, {2, true}, {1, false}, {5, true}} {
 		if got := tl.isNext(c.seq); got != c.new {
 			t.Errorf("number %d of the stream is new: %t", c.seq, got)
+		}
+	}
+}
+
+// A headed is a message of which only the headers matter.
+type headed struct {
+	jetstream.Msg
+	h nats.Header
+}
+
+func (m headed) Headers() nats.Header { return m.h }
+
+func TestMarksOfAMessage(t *testing.T) {
+	for _, c := range []struct {
+		h    nats.Header
+		want marks
+	}{
+		{nil, marks{}},
+		{nats.Header{"posthouse-id": {"x"}}, marks{}},
+		{nats.Header{"posthouse-possible-duplicate": {"true"}}, marks{flagged: true}},
+		{nats.Header{"posthouse-deliveries": {"1"}}, marks{redelivered: true}},
+	} {
+		if got := marksOf(headed{h: c.h}); got != c.want {
+			t.Errorf("%v: %+v, want %+v", c.h, got, c.want)
 		}
 	}
 }
