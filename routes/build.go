@@ -25,8 +25,10 @@ type builder struct {
 	brokers map[string]*Broker
 	values  map[string]*value // of brokers
 
-	top      *Spool // the file's spool section; nil = none
-	homeless bool   // some route says nothing of its spool, and there is none
+	top       *Spool // the file's spool section; nil = none
+	homeless  bool   // some route says nothing of its spool, and there is none
+	placeless bool   // some route has no place for its dead letters
+	asides    []aside
 }
 
 func (b *builder) table() *Table {
@@ -40,6 +42,7 @@ func (b *builder) table() *Table {
 	t.Spool = b.top
 	if v := b.root.get("routes"); v != nil {
 		t.Routes = b.routes(v.items)
+		b.checkAsides(t.Routes)
 	}
 	t.trust()
 	t.Admin = b.admin(b.root.get("admin"))
@@ -53,7 +56,8 @@ func (b *builder) anyBroker(v *value) {
 	}
 }
 
-// trust marks the brokers that an enabled route writes to: a fellow repeater may have stamped what is found there.
+// trust marks the brokers that an enabled route writes to: a fellow repeater may have stamped what is found there. Dead
+// letters do not count: nobody carries them on.
 func (t *Table) trust() {
 	for _, r := range t.Routes {
 		for _, to := range r.To {

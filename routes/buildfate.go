@@ -1,6 +1,10 @@
 package routes
 
 import (
+	"fmt"
+	"slices"
+	"strings"
+
 	"github.com/posthouse/posthouse/adapters"
 )
 
@@ -11,11 +15,8 @@ func (b *builder) fates(v, defaults *value, c chain, r *Route) {
 	if r.OnPoison == "" {
 		r.OnPoison = r.Order.poison()
 	}
-	if at := firstOf([]*value{v, defaults}, "dead_letter"); at != nil && at.subs != nil {
-		addr, _ := b.end(at, deadLetterShape(), false)
-		r.DeadLetter = &Target{Name: DeadLetterName, Addr: addr}
-	}
-	b.narrow(v, defaults, r)
+	b.deadLetter(v, defaults, r)
+	b.windows(v, defaults, r)
 }
 
 // poison is what becomes of a poison message if the file does not say it: to set it aside would break a strict order.
@@ -26,14 +27,140 @@ func (o Order) poison() OnPoison {
 	return PoisonDeadLetter
 }
 
-// narrow lets one message at a time onto the lanes of a strict route whose target takes later messages after it has
+func (b *builder) deadLetter(v, defaults *value, r *Route) {
+	at := firstOf([]*value{v, defaults}, "dead_letter")
+	if at != nil && at.subs != nil {
+		addr, ok := b.end(at, deadLetterShape(), false)
+		r.DeadLetter = &Target{Name: DeadLetterName, Addr: addr, PassesRefused: b.passesRefused(addr)}
+		b.asides = append(b.asides, aside{r, at, ok})
+		return
+	}
+	if b.top != nil || at != nil && at.data == nil { // a wrong value has been reported
+		return
+	}
+	b.placeless = true
+	b.nowhere(at)
+	for _, key := range []string{"on_poison", "on_filter_error", "expired"} {
+		b.nowhere(firstOf([]*value{v, defaults}, key))
+	}
+}
+
+// nowhere reports a key that asks for dead letters in a file that has no place for them.
+func (b *builder) nowhere(at *value) {
+	if at == nil || at.data != "local" && at.data != string(PoisonDeadLetter) || b.meant("spool") {
+		return
+	}
+	b.at(at.node, at.path, Finding{Code: "K002", Message: fmt.Sprintf("%s: %s, but the file has no \"spool\"", at.field.Name, at.data), Label: "where to?",
+		Help: "add spool: { dir: PATH } at the top level, or dead_letter: { broker: NAME, queue: NAME }"})
+}
+
+// An aside is a route's dead_letter in the file.
+type aside struct {
+	route *Route
+	at    *value
+	ok    bool // nothing is wrong with the end itself
+}
+
+// checkAsides: a dead letter that some route reads again would come round for ever, and one among the messages that
+// have been delivered would pass for one of them. What defaults say is reported once for each route that is in the way.
+func (b *builder) checkAsides(rs []*Route) {
+	type cause struct {
+		at    *value
+		route *Route
+	}
+	told := map[cause]bool{}
+	for _, a := range b.asides {
+		if !a.ok {
+			continue
+		}
+		if f, r := a.objection(rs); r != nil && !told[cause{a.at, r}] {
+			told[cause{a.at, r}] = true
+			f.Code, f.Help = "D006", "name a place that no route of the file reads or writes, or write dead_letter: local"
+			b.at(place(a.at), a.at.path, f)
+		}
+	}
+}
+
+// objection is what speaks against a place for dead letters, and the route that is in the way; nil if nothing is.
+func (a aside) objection(rs []*Route) (Finding, *Route) {
+	r, to := a.route, a.route.DeadLetter.Addr
+	if feeds(to, r.From) {
+		return Finding{Message: fmt.Sprintf("dead_letter of route %q equals its source: %s", r.Name, r.From), Label: "dead letters would come back"}, r
+	}
+	if slices.ContainsFunc(r.To, func(t Target) bool { return samePlace(t.Addr, to) }) {
+		return Finding{Message: fmt.Sprintf("dead_letter of route %q equals one of its targets: %s", r.Name, to), Label: "dead letters would mix with what was delivered"}, r
+	}
+	reader := readerOf(rs, r, to)
+	if reader == nil {
+		return Finding{}, nil
+	}
+	return Finding{Message: fmt.Sprintf("route %q reads the dead letters of route %q: %s", reader.Name, r.Name, to), Label: "dead letters would be on their way again",
+		Note: fmt.Sprintf("it is at line %d; a route that is meant to carry dead letters on belongs into a file of its own", reader.Line)}, reader
+}
+
+// readerOf finds a route beside owner that runs together with it and reads what is written to an address.
+func readerOf(rs []*Route, owner *Route, to adapters.Address) *Route {
+	for _, r := range rs {
+		if r != owner && r.Enabled && owner.Enabled && feeds(to, r.From) {
+			return r
+		}
+	}
+	return nil
+}
+
+func samePlace(a, b adapters.Address) bool {
+	return a.Broker == b.Broker && a.Form == b.Form && a.Name == b.Name
+}
+
+// feeds reports whether what is written to one end can be seen to arrive at another: the same place, or a subject of
+// the stream. A stream's subjects stand in its broker; the file shows those that it reads, and the stream that it makes.
+func feeds(to, from adapters.Address) bool {
+	if samePlace(to, from) {
+		return true
+	}
+	if from.Form != adapters.Stream || to.Broker != from.Broker {
+		return false
+	}
+	stream, _ := to.Options["stream"].(string)
+	subject, _ := from.Options["subject"].(string)
+	return stream == from.Name || subject != "" && covers(subject, to.Name)
+}
+
+// covers reports whether a subject matches a pattern, in which * stands for one part and > for all that follow.
+func covers(pattern, subject string) bool {
+	ps, ss := strings.Split(pattern, "."), strings.Split(subject, ".")
+	for i, p := range ps {
+		switch {
+		case i >= len(ss):
+			return false
+		case p == ">":
+			return true
+		case p != "*" && p != ss[i]:
+			return false
+		}
+	}
+	return len(ps) == len(ss)
+}
+
+// windows lets one message at a time onto the lanes of a strict route whose target takes later messages after it has
 // refused one: no other way keeps their order.
-func (b *builder) narrow(v, defaults *value, r *Route) {
-	if r.Order != OrderStrict || besideOrder(v, defaults) != nil {
+func (b *builder) windows(v, defaults *value, r *Route) {
+	var loose []string
+	for i := range r.To {
+		to := &r.To[i]
+		if to.PassesRefused = b.passesRefused(to.Addr); to.PassesRefused {
+			loose = append(loose, fmt.Sprintf("%q", to.Name))
+		}
+	}
+	if r.Order != OrderStrict || len(loose) == 0 {
+		return
+	}
+	if at := besideOrder(v, defaults); at != nil {
+		b.warnLoose(at, r, loose)
 		return
 	}
 	for i := range r.To {
-		if b.passesRefused(r.To[i].Addr) {
+		if r.To[i].PassesRefused {
 			r.To[i].InFlight = 1
 		}
 	}
@@ -46,6 +173,16 @@ func besideOrder(v, defaults *value) *value {
 		return at
 	}
 	return defaults.get("in_flight")
+}
+
+func (b *builder) warnLoose(at *value, r *Route, loose []string) {
+	if at.data == nil || r.InFlight == 1 {
+		return
+	}
+	verb := map[bool]string{true: "takes", false: "take"}[len(loose) == 1]
+	b.at(at.node, at.path, Finding{Code: "D007", Severity: Warning, Label: "the others pass a message that is refused",
+		Message: fmt.Sprintf("order: strict, but %s %s later messages after refusing one", strings.Join(loose, ", "), verb),
+		Help:    "remove in_flight: it is 1 there then, and as large as elsewhere where a refusal stops what follows"})
 }
 
 // passesRefused reports whether a target takes later messages of a window after it has refused one.

@@ -89,13 +89,24 @@ func (b *builder) meant(name string) bool {
 	return false
 }
 
-// warnHomeless tells once that routes have nowhere to keep messages. It is advice: a file with mistakes gets it when
-// those are mended.
+// warnHomeless tells once that there is nowhere to keep messages, or dead letters. It is advice: a file with mistakes
+// gets it when those are mended.
 func (b *builder) warnHomeless() {
-	if at := b.root.get("routes"); b.homeless && at != nil && !b.findings.HasErrors() {
-		b.at(at.key, "spool", Finding{Code: "P005", Severity: Warning, Message: "nothing is kept here while a target is away", Label: "messages wait at their sources",
-			Help: "add spool: { dir: PATH }, or say that it is meant: defaults: { route: { spool: { mode: never } } }"})
+	at := b.root.get("routes")
+	if !b.homeless && !b.placeless || at == nil || b.findings.HasErrors() {
+		return
 	}
+	f := Finding{Code: "P005", Severity: Warning, Message: "nothing is kept here while a target is away", Label: "messages wait at their sources",
+		Help: "add spool: { dir: PATH }, or say that it is meant: defaults: { route: { spool: { mode: never } } }"}
+	switch {
+	case b.homeless && b.placeless:
+		f.Message += ", and dead letters have no place: refused messages go back to their source after a pause"
+		f.Help = "add spool: { dir: PATH }, or say what is meant: defaults: { route: { spool: { mode: never }, dead_letter: { broker: NAME, queue: NAME } } }"
+	case b.placeless:
+		f.Message, f.Label = "dead letters have no place: refused messages go back to their source after a pause", "no spool, and no dead_letter"
+		f.Help = "add spool: { dir: PATH }, or defaults: { route: { dead_letter: { broker: NAME, queue: NAME } } }"
+	}
+	b.at(at.key, "spool", f)
 }
 
 // checkRouteSize: a lane whose quota no message passes would be full for ever.

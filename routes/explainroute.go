@@ -21,7 +21,7 @@ func (t *Table) ExplainRoute(name, repeater string) (text string, ok bool) {
 		b.WriteString(", not enabled")
 	}
 	b.WriteString("\n")
-	for _, l := range slices.Concat(r.wayLines(), r.limitLines(), t.spoolLines(r, repeater)) {
+	for _, l := range slices.Concat(r.wayLines(), t.fateLines(r, repeater), r.limitLines(), t.spoolLines(r, repeater)) {
 		fmt.Fprintf(&b, "  %-16s %s\n", l[0], l[1])
 	}
 	return b.String(), true
@@ -39,7 +39,7 @@ func (r *Route) wayLines() [][2]string {
 	if r.Filter != nil {
 		out = append(out, [2]string{"filter", oneLine(r.Filter.String())})
 	}
-	return append(out, [2]string{"expired", string(r.Expired)})
+	return out
 }
 
 // oneLine takes line breaks and runs of blanks out of an expression.
@@ -48,7 +48,7 @@ func oneLine(s string) string { return clip(strings.Join(strings.Fields(s), " ")
 func (r *Route) limitLines() [][2]string {
 	out := [][2]string{
 		{"prefetch", fmt.Sprintf("%d messages, %s", r.Prefetch, formatSize(r.PrefetchSize))},
-		{"in_flight", fmt.Sprintf("%d messages, confirmed within %s", r.InFlight, formatDuration(r.ConfirmTimeout))},
+		{"in_flight", r.windowText()},
 		{"max_message_size", formatSize(r.MaxMessageSize)},
 		{"retry", fmt.Sprintf("after %s, doubling to %s", formatDuration(r.Retry.Delay), formatDuration(r.Retry.MaxDelay))},
 	}

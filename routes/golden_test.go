@@ -23,12 +23,13 @@ type ends struct {
 	sources, targets []adapters.Form
 	check            func(c adapters.Config, as []adapters.Address) error
 	aside            bool // a source can put messages aside
+	stops            bool // a refused message stops the later ones
 }
 
 func (e ends) Kind() string { return e.kind }
 
 func (e ends) Capabilities(adapters.Config) adapters.Capabilities {
-	return adapters.Capabilities{Sources: e.sources, Targets: e.targets, RejectAside: e.aside}
+	return adapters.Capabilities{Sources: e.sources, Targets: e.targets, RejectAside: e.aside, RefusalStops: e.stops}
 }
 
 func (e ends) Check(c adapters.Config, as ...adapters.Address) error {
@@ -50,7 +51,7 @@ func testKinds() Kinds {
 	queues := []adapters.Form{adapters.Queue, adapters.Topic}
 	return Kinds{
 		"amqp":  ends{kind: "amqp", sources: queues, targets: queues, aside: true},
-		"kafka": ends{kind: "kafka", sources: []adapters.Form{adapters.Topic}, targets: []adapters.Form{adapters.Topic}},
+		"kafka": ends{kind: "kafka", sources: []adapters.Form{adapters.Topic}, targets: []adapters.Form{adapters.Topic}, stops: true},
 		"nats":  ends{kind: "nats", sources: []adapters.Form{adapters.Stream}, targets: []adapters.Form{adapters.Subject}},
 	}
 }

@@ -73,7 +73,7 @@ func wanted(f *Field) string {
 	case Word:
 		return list(f.Words)
 	case WordOrObject:
-		return list(f.Words) + ", or a map of keys: " + f.Example
+		return list(f.Words) + ", or " + f.Example
 	case SecretValue:
 		return "{ file: PATH } or { env: NAME }"
 	case TextList, URLList:

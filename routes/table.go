@@ -78,7 +78,8 @@ type Target struct {
 	Addr adapters.Address
 	Key  *Expr // computes the message's key; nil = keep the one it has
 
-	InFlight int // narrower than Route.InFlight on this lane alone; 0 = as the route says. Route.Window has both
+	InFlight      int  // narrower than Route.InFlight on this lane alone; 0 = as the route says. Route.Window has both
+	PassesRefused bool // takes later messages of a window after it has refused one
 }
 
 // Batch bounds what is sent together: messages, and bytes. What is there goes; nothing waits for more.

@@ -64,17 +64,22 @@ func TestEverything(t *testing.T) {
 func TestRouteSettings(t *testing.T) {
 	table := load(t, "testdata/good/everything.yaml")
 	ignore := cmpopts.IgnoreFields(Route{}, "From", "To", "Filter", "Line")
+	dead := func(broker string, form adapters.Form, name string, o adapters.Options) *Target {
+		return &Target{Name: DeadLetterName, Addr: adapters.Address{Broker: broker, Form: form, Name: name, Options: o}, PassesRefused: true}
+	}
 	want := &Route{Name: "orders", Enabled: true, Prefetch: 10, PrefetchSize: 1 << 20, InFlight: 20, Batch: Batch{10, 2 << 20},
 		Retry: Retry{time.Second, 2 * time.Minute}, ConfirmTimeout: 10 * time.Second, MaxMessageSize: 8 << 20, MaxHops: 3,
-		Order: OrderSource, MaxAttempts: 5, OnPoison: PoisonDeadLetter, OnFilterError: FilterErrorDeadLetter, Expired: ExpiredDrop,
-		DrainRate: 2000, RenamedFrom: "trades", Spool: RouteSpool{SpoolAlways, 64 << 20, 7 * 24 * time.Hour, FullReject, 5 * time.Second}}
+		Order: OrderSource, MaxAttempts: 1, OnPoison: PoisonHold, OnFilterError: FilterErrorSkip, Expired: ExpiredDeadLetter,
+		DeadLetter: dead("here", adapters.Subject, "dead.orders", adapters.Options{"create": true, "stream": "DEAD"}),
+		DrainRate:  2000, RenamedFrom: "trades", Spool: RouteSpool{SpoolAlways, 64 << 20, 7 * 24 * time.Hour, FullReject, 5 * time.Second}}
 	if diff := cmp.Diff(want, table.Routes[0], ignore); diff != "" {
 		t.Errorf("written (-want +got):\n%s", diff)
 	}
 	want = &Route{Name: "more", Enabled: true, Prefetch: 100, PrefetchSize: 64 << 20, InFlight: 256, Batch: Batch{10, 1 << 20},
 		Retry: Retry{500 * time.Millisecond, 2 * time.Minute}, ConfirmTimeout: 30 * time.Second, MaxMessageSize: 64 << 20, MaxHops: 8,
-		Order: OrderSource, MaxAttempts: 5, OnPoison: PoisonDeadLetter, OnFilterError: FilterErrorDeadLetter, Expired: ExpiredDeliver,
-		DrainRate: 500, Spool: RouteSpool{SpoolAuto, 1 << 30, 0, FullPause, 5 * time.Second}}
+		Order: OrderStrict, MaxAttempts: 3, OnPoison: PoisonHold, OnFilterError: FilterErrorDeadLetter, Expired: ExpiredDeliver,
+		DeadLetter: dead("paris", adapters.Queue, "DLQ", nil),
+		DrainRate:  500, Spool: RouteSpool{SpoolAuto, 1 << 30, 0, FullPause, 5 * time.Second}}
 	if diff := cmp.Diff(want, table.Routes[1], ignore); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
 	}
@@ -113,7 +118,7 @@ func TestSpoolSettings(t *testing.T) {
 func TestExplainRoute(t *testing.T) {
 	table := load(t, "testdata/good/everything.yaml")
 	var got strings.Builder
-	for _, name := range []string{"orders", "more", "other-end", "off"} {
+	for _, name := range []string{"orders", "more", "other-end", "off", "group"} {
 		text, ok := table.ExplainRoute(name, "paris")
 		if !ok {
 			t.Errorf("no route %s", name)
@@ -178,8 +183,8 @@ func TestTrust(t *testing.T) {
 	for n, b := range load(t, "testdata/good/everything.yaml").Brokers {
 		got[n] = trust{b.Trusted, b.TrustValues}
 	}
-	// paris is written to by a route that is not enabled only, vienna by none; trusted_headers vouches for values, not
-	// for identities.
+	// paris is written to by a route that is not enabled, and gets dead letters; vienna is written to by none;
+	// trusted_headers vouches for values, not for identities.
 	want := map[string]trust{"paris": {}, "berlin": {all: true}, "here": {all: true}, "vienna": {values: true}}
 	if diff := cmp.Diff(want, got, cmp.AllowUnexported(trust{})); diff != "" {
 		t.Error(diff)

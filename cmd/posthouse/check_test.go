@@ -137,7 +137,7 @@ func withSecret(t *testing.T, secret string) string {
 	return write(t, "topology.yaml", `version: 1
 brokers:
   a: { type: amqp, addresses: ["amqp://`+ln.Addr().String()+`"], credentials: { user: u, password: `+secret+` } }
-routes: [{ name: r, from: { broker: a, queue: x }, to: { broker: a, queue: y }, spool: { mode: never } }]
+routes: [{ name: r, from: { broker: a, queue: x }, to: { broker: a, queue: y }, spool: { mode: never }, dead_letter: { broker: a, queue: z } }]
 admin: { listen: 127.0.0.1:0 }
 `)
 }

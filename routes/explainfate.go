@@ -1,0 +1,103 @@
+package routes
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+)
+
+// fateLines tell what becomes of messages that cannot go their way.
+func (t *Table) fateLines(r *Route, repeater string) [][2]string {
+	aside := "set aside"
+	if t.Spool == nil && r.DeadLetter == nil {
+		aside = "given back to its source after a pause"
+	}
+	out := [][2]string{
+		{"order", r.orderText()},
+		{"max_attempts", plural(r.MaxAttempts, "refusal") + " by a target: then a message is poison; an outage, a full target or a missing right never counts"},
+		{"on_poison", r.OnPoison.text(aside)},
+		{"dead_letter", t.deadLetterText(r, repeater)},
+	}
+	if r.Filter != nil {
+		out = append(out, [2]string{"on_filter_error", r.OnFilterError.text(aside)})
+	}
+	return append(out, [2]string{"expired", r.Expired.text()})
+}
+
+// orderText names the lanes on which a strict order depends on nothing being refused.
+func (r *Route) orderText() string {
+	switch r.Order {
+	case OrderNone:
+		return "none: messages may arrive in any order"
+	case OrderSource:
+		return "source: as the source hands them out; only a message that a target refuses leaves its place"
+	}
+	text := "strict: as the source hands them out; nothing passes a message that a target refuses"
+	var loose []string
+	for i := range r.To {
+		if to := &r.To[i]; to.PassesRefused && r.Window(to) > 1 {
+			loose = append(loose, to.Name)
+		}
+	}
+	if len(loose) > 0 {
+		text += fmt.Sprintf(", but to %s up to %d do: in_flight is written (D007)", strings.Join(loose, ", "), r.InFlight-1)
+	}
+	return text
+}
+
+// windowText names the lanes that are narrower than the others.
+func (r *Route) windowText() string {
+	within := ", confirmed within " + formatDuration(r.ConfirmTimeout)
+	var narrow []string
+	for i := range r.To {
+		if r.Window(&r.To[i]) < r.InFlight {
+			narrow = append(narrow, r.To[i].Name)
+		}
+	}
+	switch len(narrow) {
+	case 0:
+		return plural(r.InFlight, "message") + within
+	case len(r.To):
+		return "1 message, because of order: strict" + within
+	}
+	return fmt.Sprintf("%s, to %s 1 because of order: strict%s", plural(r.InFlight, "message"), strings.Join(narrow, ", "), within)
+}
+
+func (p OnPoison) text(aside string) string {
+	if p == PoisonHold {
+		return "hold: the lane stops at a poison message until an operator retries it or sets it aside"
+	}
+	return "dead-letter: a poison message is " + aside + ", those behind it go on"
+}
+
+func (t *Table) deadLetterText(r *Route, repeater string) string {
+	const promise = "; a message is let go only when its dead letter is durable"
+	switch {
+	case r.DeadLetter != nil:
+		return fmt.Sprintf("%s (%s)%s", r.DeadLetter.Addr, r.DeadLetter.Addr.Form, promise)
+	case t.Spool != nil:
+		return "local, in " + filepath.Join(t.Spool.Dir, repeater) + promise
+	}
+	return "nowhere: the file has no spool, a refused message goes back to its source after a pause"
+}
+
+func (o OnFilterError) text(aside string) string {
+	const which = "a message on which the filter fails is "
+	switch o {
+	case FilterErrorSkip:
+		return "skip: " + which + "not taken, and counted"
+	case FilterErrorMatch:
+		return "match: " + which + "taken"
+	}
+	return "dead-letter: " + which + aside
+}
+
+func (e Expired) text() string {
+	switch e {
+	case ExpiredDeliver:
+		return "deliver: a message whose expiry has passed is sent all the same"
+	case ExpiredDeadLetter:
+		return "dead-letter: a message whose expiry has passed is set aside"
+	}
+	return "drop: a message whose expiry has passed is not sent, and counted"
+}
