@@ -9,9 +9,9 @@ import (
 
 // A move is a live record of a segment that has few left, read to be written again at the end of the journal.
 type move struct {
-	lane *Lane
-	seq  uint64
-	rec  Record
+	lane    *Lane
+	head    head
+	payload []byte
 }
 
 const (
@@ -83,8 +83,10 @@ func (s *Spool) isSparse(g *segment) bool {
 // lanesIn returns the lanes with live records in g, in a certain order. Called with mu held.
 func (s *Spool) lanesIn(g *segment) (list []*Lane) {
 	for l := range maps.Values(s.lanes) {
-		if _, ok := l.nextIn(g, 1); ok {
-			list = append(list, l)
+		for ; l != nil; l = l.chunks {
+			if _, ok := l.nextIn(g, 1); ok {
+				list = append(list, l)
+			}
 		}
 	}
 	slices.SortFunc(list, func(a, b *Lane) int { return int(int64(a.num) - int64(b.num)) })
@@ -167,42 +169,45 @@ func (s *Spool) hasIn(l *Lane, g *segment) bool {
 func (s *Spool) readMovesOf(l *Lane, g *segment, step int64) (size int64, err error) {
 	r := l.Reader(1)
 	for size < step {
-		item, ok, err := r.readIn(g)
-		if err != nil || !ok {
+		m, err := r.readIn(g)
+		if err != nil || m.lane == nil {
 			return size, err
 		}
-		s.moves = append(s.moves, move{l, item.Seq, item.Record})
-		size += item.size()
+		s.moves = append(s.moves, m)
+		size += m.head.size()
 	}
 	return size, nil
 }
 
-// readIn reads the next record that lies in g.
-func (r *Reader) readIn(g *segment) (Item, bool, error) {
+// readIn reads the next record that lies in g. A move of no lane says that there is none.
+func (r *Reader) readIn(g *segment) (move, error) {
 	s := r.lane.s
 	s.mu.Lock()
 	seq, ok := r.lane.nextIn(g, r.pos)
 	s.mu.Unlock()
 	if !ok {
-		return Item{}, false, nil
+		return move{}, nil
 	}
 	r.pos = seq
 	in, wait, err := r.enter()
 	if wait != nil || errors.Is(err, ErrClosed) {
-		return Item{}, false, nil
+		return move{}, nil
 	}
 	defer r.leave(in.seg)
 	if in.seg != g {
-		return Item{}, false, nil // just marked done; another call will see
+		return move{}, nil // just marked done; another call will see
 	}
-	item, err := r.read(in)
-	return item, err == nil, err
+	h, payload, err := r.raw(in)
+	if err != nil {
+		return move{}, err
+	}
+	return move{r.lane, h, slices.Clone(payload)}, nil
 }
 
 // takeMoves hands over what was read and is not done meanwhile. Every record of those segments that is not among them and
 // lies before one of them has its mark on disk, or in the same batch. Called with mu held, together with takeMarks.
 func (s *Spool) takeMoves() []move {
-	moves := slices.DeleteFunc(s.moves, func(m move) bool { return m.lane.done.has(m.seq) })
+	moves := slices.DeleteFunc(s.moves, func(m move) bool { return m.lane.done.has(m.head.seq) })
 	s.moves = nil
 	return moves
 }
@@ -223,5 +228,5 @@ func (l *Lane) moved(g *segment, e entry) {
 	if old.first = e.seq + 1; old.live == 0 {
 		l.extents = slices.Delete(l.extents, i, i+1)
 	}
-	l.written(g, e.seq, e.at, e.size)
+	l.written(g, e)
 }

@@ -279,7 +279,7 @@ func TestReaderPassesDamage(t *testing.T) {
 // A segment file that vanishes is reported by lane and sequence, once.
 func TestVanishedFileIsReported(t *testing.T) {
 	d := spooltest.NewDisk()
-	s, _ := open(t, d, spool.Options{})
+	s, _ := open(t, d, spool.Options{Sparse: -1})
 	add(t, lane(t, s, "a"), 1, 100, 1000)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)

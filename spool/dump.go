@@ -91,8 +91,10 @@ func (o *offline) describe(g *segment, place int64, h head, payload []byte) Dump
 		File: g.slot.name(), Offset: place, Size: h.size(), Segment: g.num, Type: h.kind.String(), Status: StatusMeta,
 		Seq: h.seq, Flags: h.flags, Body: payload, Lane: o.laneName(h.lane),
 	}
-	if h.kind == kindData {
-		d.ID, d.Body, _ = splitName(payload)
+	if h.kind.data() {
+		if h.kind != kindChunk {
+			d.ID, d.Body, _ = splitName(payload)
+		}
 		d.Status = o.recovery.lanes[h.lane].status(g, h.seq)
 	}
 	return d
@@ -110,7 +112,9 @@ func (o *offline) describeHole(g *segment, gap hole) DumpRecord {
 }
 
 func (o *offline) laneName(num uint32) string {
-	if l := o.recovery.lanes[num]; l != nil {
+	if l := o.recovery.lanes[num]; l != nil && l.of != nil {
+		return l.of.name
+	} else if l != nil {
 		return l.name
 	}
 	return ""
@@ -129,7 +133,7 @@ func (l *Lane) status(g *segment, seq uint64) Status {
 
 var kindNames = map[kind]string{
 	kindData: "DATA", kindDone: "DONE", kindLane: "LANE", kindSegments: "SEGMENTS", kindCheckpoint: "CHECKPOINT",
-	kindPad: "PAD", kindClosed: "CLOSED",
+	kindPad: "PAD", kindClosed: "CLOSED", kindIndex: "INDEX", kindFooter: "FOOTER", kindLarge: "LARGE", kindChunk: "CHUNK",
 }
 
 func (k kind) String() string {

@@ -281,8 +281,11 @@ func TestOpenRefusesBadOptions(t *testing.T) {
 		}
 	}
 	s, _ := open(t, spooltest.NewDisk(), spool.Options{})
-	if _, err := lane(t, s, "a").Append(t.Context(), rec("a", 1, segment/4)); !errors.Is(err, spool.ErrTooLarge) {
-		t.Errorf("a record of a quarter of a segment: %v", err)
+	if _, err := lane(t, s, "a").Append(t.Context(), spool.Record{Body: make([]byte, spool.MaxBody+1)}); !errors.Is(err, spool.ErrTooLarge) {
+		t.Errorf("a record of more than the largest: %v", err)
+	}
+	if _, err := lane(t, s, "a").Append(t.Context(), spool.Record{ID: make([]byte, 1<<16)}); !errors.Is(err, spool.ErrTooLarge) {
+		t.Errorf("an id of 64 KiB: %v", err)
 	}
 	if _, err := lane(t, s, "a").Append(t.Context()); err == nil {
 		t.Error("appended nothing")

@@ -10,10 +10,11 @@ type part struct {
 	lane   *Lane
 	span   // first and last sequence
 	count  uint64
-	bytes  int64  // of the records
-	at     uint32 // place of the last one
-	places []byte // packed: see push
-	index  uint32 // place of its INDEX record; 0 until it is written
+	bytes  int64   // of the records
+	at     uint32  // place of the last one
+	places []byte  // packed: see push
+	large  []large // records that are made of chunks
+	index  uint32  // place of its INDEX record; 0 until it is written
 }
 
 func newPart(l *Lane, seq uint64) *part { return &part{lane: l, span: span{seq, seq - 1}} }
@@ -87,7 +88,10 @@ func (c *cursor) seek(seq uint64) bool {
 	return c.seq == seq
 }
 
-const rowLen = 40
+const (
+	rowLen      = 40
+	rowOfChunks = 1 // a flag: the lane is one of chunks
+)
 
 // appendRow adds what the footer says of a part.
 func (p *part) appendRow(b []byte) []byte {
@@ -97,10 +101,31 @@ func (p *part) appendRow(b []byte) []byte {
 	for _, v := range []uint64{p.first, p.last, uint64(p.bytes)} {
 		b = le.AppendUint64(b, v)
 	}
-	return le.AppendUint32(le.AppendUint32(b, p.index), 0)
+	flags := uint32(0)
+	if p.lane.of != nil {
+		flags = rowOfChunks
+	}
+	return le.AppendUint32(le.AppendUint32(b, p.index), flags)
 }
 
-// decodeRow is the reverse; the number of the lane comes apart.
+// appendRow adds what the footer says of a large record: as of a part without records.
+func (r large) appendRow(b []byte, l *Lane) []byte {
+	le := binary.LittleEndian
+	b = le.AppendUint32(le.AppendUint32(b, l.num), 0)
+	for _, v := range []uint64{r.seq, r.chunks.first, r.chunks.last} {
+		b = le.AppendUint64(b, v)
+	}
+	return le.AppendUint32(le.AppendUint32(b, l.chunks.num), 0)
+}
+
+// decodeLarge is the reverse. chunks is the number of the lane of chunks. It is false for the row of a part.
+func decodeLarge(b []byte) (lane, chunks uint32, r large, ok bool) {
+	le := binary.LittleEndian
+	r = large{le.Uint64(b[8:]), span{le.Uint64(b[16:]), le.Uint64(b[24:])}}
+	return le.Uint32(b), le.Uint32(b[32:]), r, le.Uint32(b[4:]) == 0 && r.seq > 0 && r.chunks.first > 0 && r.chunks.last >= r.chunks.first
+}
+
+// decodeRow is the reverse for a part; the number of the lane comes apart.
 func decodeRow(b []byte) (lane uint32, p *part, ok bool) {
 	le := binary.LittleEndian
 	p = &part{
@@ -124,6 +149,11 @@ func (s *Spool) footer(g *segment) (buf []byte, table int64) {
 		p.index = uint32(g.end) + uint32(len(buf))
 		buf = g.codec.append(buf, g.end, head{kind: kindIndex, lane: p.lane.num, synced: synced, seq: p.first}, p.places)
 		rows = p.appendRow(rows)
+		for _, r := range p.large {
+			if !p.lane.done.has(r.seq) {
+				rows = r.appendRow(rows, p.lane)
+			}
+		}
 	}
 	table = g.end + int64(len(buf))
 	buf = g.codec.append(buf, g.end, head{kind: kindFooter, synced: synced}, rows)

@@ -34,7 +34,11 @@ type Lane struct {
 	queued  int64    // bytes waiting for the writer
 	quota   int64    // bytes; 0 is none
 	wake    chan struct{}
-	named   bool // it was renamed: its name is on disk though it may never have had a record
+	chunks  *Lane           // of its large records; nil if it never had one
+	of      *Lane           // the lane whose chunks these are
+	large   map[uint64]span // chunks of the large records that are not done
+	long    *long           // that is being written
+	named   bool            // it was renamed: its name is on disk though it may never have had a record
 
 	// Only the writer uses these.
 	tail     uint64 // next, with the batch being written
@@ -129,14 +133,8 @@ func (l *Lane) Append(ctx context.Context, recs ...Record) (first uint64, err er
 // AppendAsync blocks while too much waits for the writer, until ctx ends.
 func (l *Lane) AppendAsync(ctx context.Context, recs []Record, done func(first uint64, err error)) error {
 	o := &op{lane: l, recs: recs, done: done}
-	for _, r := range recs {
-		if len(r.ID) > math.MaxUint16 {
-			return fmt.Errorf("append to lane %q: %w: id of %d bytes", l.Name(), ErrTooLarge, len(r.ID))
-		}
-		o.size += r.size()
-	}
-	if limit := l.s.opts.SegmentSize / 4; o.size > limit {
-		return fmt.Errorf("append to lane %q: %w: %d bytes, at most %d", l.Name(), ErrTooLarge, o.size, limit)
+	if err := l.measure(o); err != nil {
+		return fmt.Errorf("append to lane %q: %w", l.Name(), err)
 	}
 	if len(recs) == 0 {
 		return fmt.Errorf("append to lane %q: no record", l.name)
@@ -145,6 +143,38 @@ func (l *Lane) AppendAsync(ctx context.Context, recs []Record, done func(first u
 		return fmt.Errorf("append to lane %q: %w", l.Name(), err)
 	}
 	return nil
+}
+
+// measure finds how large the records of o are, and whether they can be written at all.
+func (l *Lane) measure(o *op) error {
+	s, large := l.s, false
+	for _, r := range o.recs {
+		switch {
+		case len(r.ID) > math.MaxUint16 || int64(len(r.ID)) > s.opts.SegmentSize/16:
+			return fmt.Errorf("%w: id of %d bytes", ErrTooLarge, len(r.ID))
+		case len(r.Body) > MaxBody:
+			return fmt.Errorf("%w: body of %d bytes, at most %d", ErrTooLarge, len(r.Body), MaxBody)
+		case len(r.Body) > s.chunkSize():
+			large = true
+			o.size += int64(len(r.Body)/s.chunkSize()+1) * headLen
+		}
+		o.size += r.size()
+	}
+	o.long = large || o.size > s.batchLimit()
+	if !large {
+		return nil
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return l.chunkLane()
+}
+
+// stored is the bytes of the lane on disk. Called with mu held.
+func (l *Lane) stored() int64 {
+	if l.chunks == nil {
+		return l.bytes
+	}
+	return l.bytes + l.chunks.bytes
 }
 
 // ErrSequence: a sequence was marked done that the lane has never had.
@@ -195,6 +225,9 @@ func (l *Lane) mark(r span) bool {
 		l.pend(gap)
 		l.live -= gap.last - gap.first + 1
 		l.s.marks++
+		if len(l.large) > 0 {
+			l.markChunks(gap)
+		}
 	}
 	// A lane that has just run empty may free older segments, and on a full disk any mark may: nobody should have to ask.
 	empty := l.live == 0 && len(l.extents) > 0 && l.extents[0].seg != l.s.active
@@ -214,23 +247,33 @@ func (l *Lane) pend(r span) {
 
 // appended takes in a new record. Called with mu held.
 func (l *Lane) appended(g *segment, e entry) {
-	l.written(g, e.seq, e.at, e.size)
+	l.written(g, e)
 	l.next = e.seq + 1
 	l.live++
 	l.bytes += e.size
+	if e.chunks.first > 0 {
+		if l.large == nil {
+			l.large = make(map[uint64]span)
+		}
+		l.large[e.seq] = e.chunks
+	}
 }
 
 // written takes in a record the writer has just put on disk in the segment in use. Called with mu held.
-func (l *Lane) written(g *segment, seq uint64, at uint32, size int64) {
-	e := l.extend(g, seq)
+func (l *Lane) written(g *segment, rec entry) {
+	e := l.extend(g, rec.seq)
 	before := len(e.part.places)
-	e.part.push(seq, at, size)
+	e.part.push(rec.seq, rec.at, rec.size)
 	g.room += int64(len(e.part.places) - before)
-	e.last = seq
+	if rec.chunks.first > 0 {
+		e.part.large = append(e.part.large, large{rec.seq, rec.chunks})
+		g.room += rowLen
+	}
+	e.last = rec.seq
 	e.live++
-	e.bytes += size
+	e.bytes += rec.size
 	g.live++
-	g.liveBytes += size
+	g.liveBytes += rec.size
 }
 
 // extend returns the extent that seq goes to the end of, which may be a new one. Nothing but done records lie between.

@@ -37,7 +37,8 @@ func (r *recovery) byIndex(f *found, at listing) (bool, error) {
 		return false, err
 	}
 	g := &segment{slot: f.slot, num: f.head.num, codec: sc.codec, end: at.end, table: at.table, once: f.slot.size != f.head.size}
-	pieces, ok, err := r.rows(sc, g, slices.Clone(rows))
+	rows, larges := takeLarges(slices.Clone(rows))
+	pieces, ok, err := r.rows(sc, g, rows)
 	if !ok || err != nil {
 		return false, err
 	}
@@ -48,10 +49,98 @@ func (r *recovery) byIndex(f *found, at listing) (bool, error) {
 		}
 		r.pieces[num] = append(r.pieces[num], list...)
 	}
+	for _, f := range larges {
+		r.large(f.lane, f.chunks, f.large)
+	}
 	r.segs = append(r.segs, g)
 	r.report.Segments++
 	r.report.Indexed++
 	return true, nil
+}
+
+// foundLarge is a large record and the numbers of its lanes.
+type foundLarge struct {
+	lane, chunks uint32
+	large        large
+}
+
+// takeLarges takes the rows of large records out of a footer.
+func takeLarges(rows []byte) (parts []byte, list []foundLarge) {
+	for ; len(rows) >= rowLen; rows = rows[rowLen:] {
+		if lane, chunks, l, ok := decodeLarge(rows); ok {
+			list = append(list, foundLarge{lane, chunks, l})
+		} else {
+			parts = append(parts, rows[:rowLen]...)
+		}
+	}
+	return parts, list
+}
+
+// large takes in what a record is made of.
+func (r *recovery) large(lane, chunks uint32, l large) {
+	if r.larges[lane] == nil {
+		r.larges[lane] = make(map[uint64]span)
+	}
+	r.larges[lane][l.seq] = l.chunks
+	r.chunkOf[chunks] = lane
+}
+
+// isChunks notes that a lane is one of chunks, though its owner may not be known.
+func (r *recovery) isChunks(num uint32) {
+	if _, known := r.chunkOf[num]; !known {
+		r.chunkOf[num] = 0
+	}
+}
+
+// linkChunks ties lanes of chunks to their lanes. Chunks of a lane that is not there were written for a first
+// record that was never finished.
+func (r *recovery) linkChunks() {
+	for num, owner := range r.chunkOf {
+		c, l := r.lane(num), r.lanes[owner]
+		if l == nil || l == c || l.name == "" && l.next == 1 && len(r.pieces[owner]) == 0 {
+			c.of = &Lane{}
+			c.done = spans{{1, max(c.next, 2) - 1}}
+			continue
+		}
+		l.chunks, c.of, c.name = c, l, ownerName(owner)
+	}
+}
+
+// settleChunks finds the large records of l that are live and whole. Chunks of others are done: their record is, or was
+// never finished. A record that lacks a chunk is missing.
+func (r *recovery) settleChunks(l *Lane) {
+	c := l.chunks
+	if c == nil {
+		return
+	}
+	var present, live spans
+	for _, p := range r.pieces[c.num] {
+		for _, run := range p.sequences() {
+			present.add(run)
+		}
+		c.next = max(c.next, p.last+1)
+	}
+	if n := len(c.done); n > 0 {
+		c.next = max(c.next, c.done[n-1].last+1)
+	}
+	l.large = make(map[uint64]span)
+	for seq, chunks := range r.larges[l.num] {
+		switch all := chunks.last - chunks.first + 1; {
+		case l.done.has(seq):
+		case present.count(chunks) == all && c.done.count(chunks) == 0:
+			l.large[seq] = chunks
+			live.add(chunks)
+		default:
+			l.done.add(span{seq, seq})
+			l.next = max(l.next, seq+1)
+			r.report.Missing = append(r.report.Missing, Missing{l.name, seq, seq})
+		}
+	}
+	if c.next > 1 {
+		for _, gap := range live.missing(span{1, c.next - 1}) {
+			c.done.add(gap)
+		}
+	}
 }
 
 // rows reads the table of a footer. The index itself is read only where sequences are skipped.
@@ -61,6 +150,9 @@ func (r *recovery) rows(sc *scanner, g *segment, rows []byte) (map[uint32][]piec
 		num, p, ok := decodeRow(rows)
 		if !ok {
 			return nil, false, nil
+		}
+		if rows[rowLen-4] == rowOfChunks {
+			r.isChunks(num)
 		}
 		next := piece{seg: g, part: p}
 		if !p.dense() {
@@ -76,20 +168,24 @@ func (r *recovery) rows(sc *scanner, g *segment, rows []byte) (map[uint32][]piec
 	return pieces, true, nil
 }
 
-// record takes in a record that a scan has found.
-func (r *recovery) record(g *segment, place int64, h head) {
+// record takes in a record that a scan has found. It is false if its sequence makes no sense.
+func (r *recovery) record(g *segment, place int64, h head) bool {
+	if h.seq == 0 {
+		return false
+	}
 	l := r.lane(h.lane)
 	l.next = max(l.next, h.seq+1)
 	list := r.pieces[h.lane]
 	for i := len(list) - 1; i >= 0 && list[i].seg == g; i-- {
 		if list[i].last < h.seq {
 			list[i].push(h.seq, uint32(place), h.size())
-			return
+			return true
 		}
 	}
 	p := newPart(l, h.seq)
 	p.push(h.seq, uint32(place), h.size())
 	r.pieces[h.lane] = append(list, piece{seg: g, part: p})
+	return true
 }
 
 // extents makes the extents of a lane from its pieces. A record that was copied forward may be there twice: the copy in

@@ -14,6 +14,10 @@ type op struct {
 	size  int64
 	first uint64
 	done  func(first uint64, err error)
+	num   uint64 // in the order of the calls
+	long  bool   // it takes more than one batch
+	waits int    // for so many long ops
+	step  *step  // it is a step of one
 
 	renamed *Lane // gets name, if not nil; lane is nil then
 	name    string
@@ -46,6 +50,8 @@ type entry struct {
 	seq  uint64
 	at   uint32 // place in the segment
 	size int64  // bytes with header and padding
+
+	chunks span // of a large record
 }
 
 func (s *Spool) wakeWriter() {
@@ -63,12 +69,7 @@ func (s *Spool) enqueue(ctx context.Context, o *op) error {
 			s.mu.Unlock()
 			return err
 		}
-		if s.queued < s.opts.MaxQueue {
-			s.queue = append(s.queue, o)
-			s.queued += o.size
-			if o.lane != nil {
-				o.lane.queued += o.size
-			}
+		if s.accept(o) {
 			s.mu.Unlock()
 			s.wakeWriter()
 			return nil
@@ -87,6 +88,26 @@ func (s *Spool) enqueue(ctx context.Context, o *op) error {
 	}
 }
 
+// accept puts o into the queue, if there is room. Long ops have a room of their own, so that others do not wait for them.
+// Called with mu held.
+func (s *Spool) accept(o *op) bool {
+	used := &s.queued
+	if o.long {
+		used = &s.longQueued
+	}
+	if *used >= s.opts.MaxQueue {
+		return false
+	}
+	*used += o.size
+	s.ops++
+	o.num = s.ops
+	s.queue = append(s.queue, o)
+	if o.lane != nil {
+		o.lane.queued += o.size
+	}
+	return true
+}
+
 // refusal says why o cannot be taken. Called with mu held.
 func (s *Spool) refusal(o *op) error {
 	switch {
@@ -94,8 +115,8 @@ func (s *Spool) refusal(o *op) error {
 		return ErrClosed
 	case s.failed != nil:
 		return s.failed
-	case o.lane != nil && o.lane.quota > 0 && o.lane.bytes+o.lane.queued+o.size > o.lane.quota:
-		return fmt.Errorf("%w: %d of %d bytes used", ErrLaneFull, o.lane.bytes+o.lane.queued, o.lane.quota)
+	case o.lane != nil && o.lane.quota > 0 && o.lane.stored()+o.lane.queued+o.size > o.lane.quota:
+		return fmt.Errorf("%w: %d of %d bytes used", ErrLaneFull, o.lane.stored()+o.lane.queued, o.lane.quota)
 	}
 	return nil
 }
@@ -147,38 +168,25 @@ func (s *Spool) linger() {
 func (s *Spool) patient() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return len(s.queue) > 0 && !s.flush && !s.closing && s.queued < min(s.opts.MaxQueue, batchMax)
+	return len(s.queue) > 0 && len(s.long) == 0 && !s.flush && !s.closing && s.queued < min(s.opts.MaxQueue, batchMax)
 }
 
 // take returns what waits, at most one batch, or nil. Marks go with records, or alone when somebody asked.
 func (s *Spool) take() (b *batch, closing bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closing && len(s.queue) == 0 && !s.drained {
+	idle := len(s.queue)+len(s.long) == 0
+	if s.closing && idle && !s.drained {
 		s.drained, s.flush = true, s.marks > 0
 	}
 	if s.closing {
 		s.moves = nil
 	}
-	if len(s.queue) == 0 && !s.flush && len(s.moves) == 0 {
+	if idle && !s.flush && len(s.moves) == 0 {
 		return nil, s.closing
 	}
-	limit := min(batchMax, s.opts.SegmentSize/4)
 	b = &batch{}
-	n := 0
-	for ; n < len(s.queue) && (n == 0 || b.size+s.queue[n].size <= limit); n++ {
-		b.size += s.queue[n].size
-	}
-	b.ops = append(b.ops, s.queue[:n]...)
-	clear(s.queue[:n])
-	if s.queue = s.queue[n:]; len(s.queue) == 0 {
-		s.queue = nil
-	}
-	s.queued -= b.size
-	if s.room != nil && s.queued < s.opts.MaxQueue {
-		close(s.room)
-		s.room = nil
-	}
+	s.admit(b)
 	b.marks, b.moves = s.takeMarks(), s.takeMoves()
 	return b, s.closing
 }

@@ -2,6 +2,7 @@ package spool
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 )
@@ -68,6 +69,9 @@ func (r *Reader) TryNext() (Item, <-chan struct{}, error) {
 	}
 	defer r.leave(in.seg)
 	item, err := r.read(in)
+	if errors.Is(err, errGone) {
+		return r.TryNext()
+	}
 	if err != nil {
 		return Item{}, nil, fmt.Errorf("read lane %q: %w", r.lane.Name(), err)
 	}
@@ -132,38 +136,62 @@ func (r *Reader) leave(g *segment) {
 	}
 }
 
-// read reads the record at r.pos.
+// read reads the record at r.pos and passes it.
 func (r *Reader) read(in visit) (Item, error) {
-	g := in.seg
-	at, ok, err := r.locate(in)
+	h, payload, err := r.raw(in)
 	if err != nil {
 		return Item{}, err
 	}
+	item := Item{h.seq, Record{Flags: h.flags}}
+	id, body, ok := splitName(payload)
+	item.ID, item.Body = slices.Clone(id), slices.Clone(body)
+	if h.kind == kindLarge {
+		var chunks span
+		var size int
+		if _, _, chunks, size, ok = splitLarge(payload); ok && r.lane.chunks != nil {
+			item.Body, err = r.assemble(h.seq, chunks, size)
+		}
+	}
 	if !ok {
-		return Item{}, r.corrupt(g, 0, 0)
+		return Item{}, &CorruptError{Damage{File: in.seg.slot.name(), Segment: in.seg.num, Lane: r.lane.Name(), Seq: h.seq, What: "it makes no sense"}}
+	}
+	if corrupt := (*CorruptError)(nil); err != nil && !errors.Is(err, errGone) && !errors.As(err, &corrupt) {
+		r.pos = h.seq // to be tried again
+	}
+	return item, err
+}
+
+// raw reads the record at r.pos and passes it. The payload is valid until the next call.
+func (r *Reader) raw(in visit) (head, []byte, error) {
+	g := in.seg
+	at, ok, err := r.locate(in)
+	if err != nil {
+		return head{}, nil, err
+	}
+	if !ok {
+		return head{}, nil, r.corrupt(g, 0, 0)
 	}
 	r.win.size, r.win.step = in.end, r.ahead(at)
 	b, err := r.win.bytes(at, headLen)
 	if err != nil {
-		return Item{}, err
+		return head{}, nil, err
 	}
 	h, ok := g.codec.head(at, b)
-	if !ok || h.kind != kindData || h.lane != r.lane.num || h.seq != r.pos {
-		return Item{}, r.corrupt(g, at, headLen)
+	if !ok || !h.kind.data() || h.lane != r.lane.num || h.seq != r.pos {
+		return head{}, nil, r.corrupt(g, at, headLen)
 	}
 	if b, err = r.win.bytes(at, h.size()); err != nil {
-		return Item{}, err
+		return head{}, nil, err
 	}
 	if int64(len(b)) < h.size() {
-		return Item{}, r.corrupt(g, at, h.size())
+		return head{}, nil, r.corrupt(g, at, h.size())
 	}
 	payload, intact := g.codec.payload(h, b[headLen:])
-	id, body, ok := splitName(payload)
-	if !ok || !intact {
-		return Item{}, r.corrupt(g, at, h.size())
+	if !intact {
+		return head{}, nil, r.corrupt(g, at, h.size())
 	}
 	r.pos++
-	return Item{h.seq, Record{ID: slices.Clone(id), Body: slices.Clone(body), Flags: h.flags}}, nil
+	return h, payload, nil
 }
 
 // corrupt reports the record at r.pos, keeps its segment as evidence, and passes it.
@@ -233,7 +261,7 @@ func (r *Reader) scanIndex(in visit) (cursor, error) {
 	p := newPart(r.lane, in.first)
 	sc := &scanner{&window{file: in.seg.slot.file, name: in.seg.slot.name(), size: in.end}, in.seg.codec}
 	err := sc.walk(start, in.end, func(place int64, h head, _ []byte) error {
-		if h.kind == kindData && h.lane == r.lane.num && h.seq >= in.first && h.seq <= in.last && h.seq > p.last {
+		if h.kind.data() && h.lane == r.lane.num && h.seq >= in.first && h.seq <= in.last && h.seq > p.last {
 			p.push(h.seq, uint32(place), h.size())
 		}
 		return nil

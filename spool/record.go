@@ -26,8 +26,13 @@ const (
 	kindClosed
 	kindIndex
 	kindFooter
+	kindLarge
+	kindChunk
 	kindEnd // the first number that is no kind
 )
+
+// data reports whether records of this kind have a place in a lane.
+func (k kind) data() bool { return k == kindData || k == kindLarge || k == kindChunk }
 
 // head is the first 32 bytes of a record.
 type head struct {

@@ -3,6 +3,7 @@ package spool
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
@@ -25,7 +26,9 @@ type recovery struct {
 	owner    uint64
 	nextSlot uint32
 	pieces   map[uint32][]piece
-	fast     bool // trust the indexes of sealed segments
+	larges   map[uint32]map[uint64]span // chunks of large records, by lane and sequence
+	chunkOf  map[uint32]uint32          // lanes of lanes of chunks; 0 if that is not known
+	fast     bool                       // trust the indexes of sealed segments
 	progress func(done, total int64)
 	total    int64
 	report   RecoveryReport
@@ -57,7 +60,10 @@ func recoverFrom(ctx context.Context, fsys vfs.FS, progress func(done, total int
 }
 
 func newRecovery(fsys vfs.FS, progress func(done, total int64)) *recovery {
-	return &recovery{fs: fsys, lanes: make(map[uint32]*Lane), ends: make(map[uint64]int64), pieces: make(map[uint32][]piece), progress: progress}
+	return &recovery{
+		fs: fsys, lanes: make(map[uint32]*Lane), ends: make(map[uint64]int64), pieces: make(map[uint32][]piece),
+		larges: make(map[uint32]map[uint64]span), chunkOf: make(map[uint32]uint32), progress: progress,
+	}
 }
 
 func (r *recovery) run(ctx context.Context) error {
@@ -275,10 +281,12 @@ func (r *recovery) scan(f *found, newest bool) error {
 func (r *recovery) damaged(g *segment, gap hole) {
 	g.hurt = true
 	d := Damage{File: g.slot.name(), Segment: g.num, Offset: gap.from, Length: gap.to - gap.from, What: "bytes have changed since they were written"}
-	if gap.head != nil && gap.head.kind == kindData {
-		d.Seq = gap.head.seq
+	if gap.head != nil && gap.head.kind.data() {
 		l := r.lane(gap.head.lane)
-		l.next = max(l.next, d.Seq+1) // it was there
+		l.next = max(l.next, gap.head.seq+1) // it was there
+	}
+	if gap.head != nil && gap.head.kind.data() && gap.head.kind != kindChunk {
+		d.Seq = gap.head.seq
 		r.hurt = append(r.hurt, hurtRecord{len(r.report.Damage), gap.head.lane})
 	}
 	r.report.Damage = append(r.report.Damage, d)
@@ -301,16 +309,27 @@ func (r *recovery) visit(g *segment, place int64, h head, payload []byte) error 
 	}
 	switch h.kind {
 	case kindData:
-		if ok = h.seq > 0; ok {
-			r.record(g, place, h)
+		ok = r.record(g, place, h)
+	case kindLarge:
+		var chunks span
+		var num uint32
+		if _, num, chunks, _, ok = splitLarge(payload); ok && r.record(g, place, h) {
+			r.large(h.lane, num, large{h.seq, chunks})
 		}
+	case kindChunk:
+		ok = r.record(g, place, h)
+		r.isChunks(h.lane)
 	case kindDone:
 		ok = eachPair(payload, func(first, last uint64) { r.lane(h.lane).done.add(span{first, last}) })
 	case kindLane:
 		var name, rest []byte
 		if name, rest, ok = splitName(payload); ok {
 			l := r.lane(h.lane)
-			l.name, l.next = string(name), max(l.next, h.seq)
+			if l.next = max(l.next, h.seq); h.flags&laneOfChunks == 0 {
+				l.name = string(name)
+			} else if len(name) == 4 {
+				r.chunkOf[h.lane] = binary.LittleEndian.Uint32(name)
+			}
 			ok = eachPair(rest, func(first, last uint64) { l.done.add(span{first, last}) })
 		}
 	}
@@ -324,14 +343,21 @@ func (r *recovery) visit(g *segment, place int64, h head, payload []byte) error 
 
 // settle checks for every lane that each sequence is done, present or missing, and counts what is live.
 func (r *recovery) settle() {
+	r.linkChunks()
 	for num, l := range r.lanes {
+		if l.of != nil {
+			continue
+		}
 		if l.name == "" {
 			l.name = fmt.Sprintf("lost-%d", num)
 		}
-		if n := len(l.done); n > 0 {
-			l.next = max(l.next, l.done[n-1].last+1)
+		r.settleChunks(l)
+		for ; l != nil; l = l.chunks {
+			if n := len(l.done); n > 0 {
+				l.next = max(l.next, l.done[n-1].last+1)
+			}
+			r.settleLane(l)
 		}
-		r.settleLane(l)
 	}
 	r.pieces = nil
 	for _, h := range r.hurt {
@@ -348,8 +374,10 @@ func (r *recovery) settleLane(l *Lane) {
 	for _, d := range l.done {
 		known.add(d)
 	}
-	r.report.Records += l.live
-	if l.next == 1 {
+	if l.of == nil {
+		r.report.Records += l.live
+	}
+	if l.next == 1 || l.of != nil {
 		return
 	}
 	for _, gap := range known.missing(span{1, l.next - 1}) {

@@ -103,11 +103,12 @@ func (s *Spool) storeHead(g *segment, h segHeader, checkpoint []byte) error {
 func (s *Spool) checkpoint(g *segment) (buf []byte) {
 	for range 2 { // twice, so that one damaged byte takes no lane's name from its records
 		for _, l := range s.lanes {
-			if l.next == 1 && !l.named {
-				continue // never written
+			if l.next > 1 || l.named {
+				buf = l.state(g, buf)
 			}
-			l.declared = g.num
-			buf = g.codec.append(buf, start, head{kind: kindLane, lane: l.num, seq: l.next}, dataPrefix([]byte(l.name)), appendSpans(nil, l.done))
+			if l.chunks != nil && l.chunks.next > 1 {
+				buf = l.chunks.state(g, buf)
+			}
 		}
 	}
 	var list []byte
@@ -126,6 +127,23 @@ func (s *Spool) checkpoint(g *segment) (buf []byte) {
 	buf = g.codec.append(buf, start, head{kind: kindSegments}, list)
 	buf = g.codec.append(buf, start, head{kind: kindCheckpoint})
 	return g.codec.pad(buf, start, 0)
+}
+
+// state adds what a checkpoint says of a lane.
+func (l *Lane) state(g *segment, buf []byte) []byte {
+	l.declared = g.num
+	h := head{kind: kindLane, flags: l.laneFlags(), lane: l.num, seq: l.next}
+	return g.codec.append(buf, start, h, dataPrefix([]byte(l.name)), appendSpans(nil, l.done))
+}
+
+// laneOfChunks is a flag of a LANE record: in place of a name it has the number of the lane whose chunks these are.
+const laneOfChunks uint16 = 1
+
+func (l *Lane) laneFlags() uint16 {
+	if l.of != nil {
+		return laneOfChunks
+	}
+	return 0
 }
 
 // errQuota: the journal has the size it is allowed.

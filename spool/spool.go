@@ -33,7 +33,7 @@ type Options struct {
 	Pool        int   // segments kept for use again beyond the reserve; 0 means 4
 	Sparse      int   // segments less than 30 % live that may stay before records of the oldest are copied forward; 0 means 4, less than 0: no copying
 	CopyRate    int64 // bytes per second of records copied forward; 0 means 32 MiB, less than 0: no bound
-	MaxQueue    int64 // bytes of records that may wait for the writer before appends block; 0 means 8 MiB
+	MaxQueue    int64 // bytes of records that may wait for the writer before appends block; 0 means 8 MiB; as much again for large ones
 
 	// Owner names the host and purpose the journal belongs to. A journal of another owner (a copy, a restored
 	// backup) is refused, unless AcceptEpoch is set, which begins a new epoch. Empty: not checked.
@@ -65,7 +65,7 @@ var (
 	ErrFull = errors.New("journal is full")
 	// ErrLaneFull: the lane's own quota is used up. The append was not done.
 	ErrLaneFull = errors.New("lane is full")
-	// ErrTooLarge: the records of one append are larger than a quarter of a segment. The append was not done.
+	// ErrTooLarge: a record has a body of more than MaxBody bytes, or too long an id. The append was not done.
 	ErrTooLarge = errors.New("record is too large for the journal")
 	// ErrTooManyLanes: the state of all lanes no longer fits into the head of a segment.
 	ErrTooManyLanes = errors.New("too many lanes for the size of a segment")
@@ -100,29 +100,32 @@ type Spool struct {
 	unsure  atomic.Bool   // Close does not call the journal clean
 	reading sync.WaitGroup
 
-	mu        sync.Mutex
-	lanes     map[string]*Lane
-	reserved  map[string]bool // names that lanes are about to get
-	nextLane  uint32
-	stateSize int64 // bytes of all LANE records without ranges
-	queue     []*op
-	queued    int64
-	room      chan struct{} // closed when the queue was taken; nil when nobody waits for room
-	dirty     []*Lane       // lanes with done marks that no batch has taken
-	marks     int           // done marks that no batch has taken
-	flush     bool          // write marks even if no record waits
-	drained   bool          // closing, and the last marks have had their batch
-	closing   bool
-	failed    error
-	segs      []*segment // oldest first, the one in use last
-	active    *segment   // nil on a full disk without a free slot
-	free      []*slot
-	state     State
-	cause     error
-	appends   uint64   // records since Open
-	syncs     uint64   // since Open
-	copied    uint64   // records copied forward since Open
-	copying   *segment // that records are copied from
+	mu         sync.Mutex
+	lanes      map[string]*Lane
+	reserved   map[string]bool // names that lanes are about to get
+	nextLane   uint32
+	stateSize  int64 // bytes of all LANE records without ranges
+	queue      []*op
+	queued     int64         // bytes of those in the queue that are not long
+	long       []*long       // begun and not ended, in turn
+	longQueued int64         // bytes of long ops
+	ops        uint64        // given to the writer
+	room       chan struct{} // closed when the queue was taken; nil when nobody waits for room
+	dirty      []*Lane       // lanes with done marks that no batch has taken
+	marks      int           // done marks that no batch has taken
+	flush      bool          // write marks even if no record waits
+	drained    bool          // closing, and the last marks have had their batch
+	closing    bool
+	failed     error
+	segs       []*segment // oldest first, the one in use last
+	active     *segment   // nil on a full disk without a free slot
+	free       []*slot
+	state      State
+	cause      error
+	appends    uint64   // records since Open
+	syncs      uint64   // since Open
+	copied     uint64   // records copied forward since Open
+	copying    *segment // that records are copied from
 
 	// Only the writer uses these.
 	lastSeg  segEnd // the segment begun last, and its end
@@ -259,12 +262,15 @@ func (s *Spool) adopt(r *recovery) {
 	s.epoch, s.nextLane = max(r.epoch, 1), 1
 	for num, l := range r.lanes {
 		l.s, l.tail, l.named = s, l.next, true
+		s.nextLane = max(s.nextLane, num+1)
+		s.stateSize += laneSize(l.name)
+		if l.of != nil {
+			continue
+		}
 		for s.lanes[l.name] != nil { // only damage makes two lanes of one name: neither may hide the other
 			l.name = fmt.Sprintf("%s-%d", l.name, num)
 		}
 		s.lanes[l.name] = l
-		s.nextLane = max(s.nextLane, num+1)
-		s.stateSize += laneSize(l.name)
 	}
 }
 

@@ -78,7 +78,7 @@ func (l *Lane) Stats() LaneStats {
 }
 
 func (l *Lane) stats() LaneStats {
-	return LaneStats{l.name, l.next, min(l.done.next(1), l.next), l.done.highest(), l.live, l.bytes}
+	return LaneStats{l.name, l.next, min(l.done.next(1), l.next), l.done.highest(), l.live, l.stored()}
 }
 
 // Lanes returns what each lane holds now, by name: those too that nobody asked for since Open.

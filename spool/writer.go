@@ -62,7 +62,7 @@ func (s *Spool) commit(b *batch) {
 func (s *Spool) answer(ops []*op, err error) {
 	s.mu.Lock()
 	for _, o := range ops {
-		if o.lane != nil {
+		if o.lane != nil && o.step == nil {
 			o.lane.queued -= o.size
 		}
 	}
@@ -127,6 +127,10 @@ func (s *Spool) fit(b *batch) ([]byte, error) {
 	s.checkpointed(b)
 	if buf = s.encode(b); s.active.end+int64(len(buf)) > s.opts.SegmentSize {
 		s.rewind(b)
+		if len(b.moves) > 0 {
+			b.moves = nil
+			return s.fit(b)
+		}
 		return nil, fmt.Errorf("%w: the state of the lanes leaves no room in a segment", ErrTooLarge)
 	}
 	return buf, nil
@@ -225,41 +229,68 @@ func (s *Spool) encode(b *batch) []byte {
 		}
 	}
 	for _, o := range b.ops {
-		l := o.lane
 		if o.renamed != nil {
 			buf = declare(g, buf, base, o.renamed, o.name)
 		}
-		if l == nil {
+		if o.lane == nil {
 			continue
 		}
-		if l.declared != g.num {
-			l.declared = g.num
-			buf = declare(g, buf, base, l, l.name)
+		o.first = o.lane.tail
+		if o.step != nil && o.step.chunk != nil {
+			buf = s.encodeChunk(b, o, buf)
+			continue
 		}
-		o.first = l.tail
 		for _, r := range o.recs {
-			at := len(buf)
-			h := head{kind: kindData, flags: r.Flags, lane: l.num, synced: synced, seq: l.tail}
-			buf = g.codec.append(buf, base, h, dataPrefix(r.ID), r.Body)
-			b.entries = append(b.entries, entry{l, l.tail, uint32(base) + uint32(at), int64(len(buf) - at)})
-			l.tail++
+			h := head{kind: kindData, flags: r.Flags, lane: o.lane.num, synced: synced, seq: o.lane.tail}
+			buf = b.add(g, buf, base, o.lane, h, span{}, dataPrefix(r.ID), r.Body)
 		}
 	}
 	for _, m := range b.moves {
 		at := len(buf)
-		h := head{kind: kindData, flags: m.rec.Flags, lane: m.lane.num, synced: synced, seq: m.seq}
-		buf = g.codec.append(buf, base, h, dataPrefix(m.rec.ID), m.rec.Body)
-		b.moved = append(b.moved, entry{m.lane, m.seq, uint32(base) + uint32(at), int64(len(buf) - at)})
+		h := m.head
+		h.synced = synced
+		buf = g.codec.append(buf, base, h, m.payload)
+		e := entry{lane: m.lane, seq: h.seq, at: uint32(base) + uint32(at), size: int64(len(buf) - at)}
+		if h.kind == kindLarge {
+			_, _, e.chunks, _, _ = splitLarge(m.payload)
+		}
+		b.moved = append(b.moved, e)
 	}
 	buf = g.codec.pad(buf, base, synced)
 	s.keepBuffer(buf)
 	return buf
 }
 
+// add adds a record of a lane, with the lane's next sequence.
+func (b *batch) add(g *segment, buf []byte, base int64, l *Lane, h head, chunks span, parts ...[]byte) []byte {
+	if l.declared != g.num {
+		l.declared = g.num
+		buf = declare(g, buf, base, l, l.name)
+	}
+	at := len(buf)
+	buf = g.codec.append(buf, base, h, parts...)
+	b.entries = append(b.entries, entry{l, h.seq, uint32(base) + uint32(at), int64(len(buf) - at), chunks})
+	l.tail++
+	return buf
+}
+
+// encodeChunk adds a chunk, and behind the last of a record the record itself, which makes it one.
+func (s *Spool) encodeChunk(b *batch, o *op, buf []byte) []byte {
+	g, base, l, c := s.active, s.active.end, o.lane, o.lane.chunks
+	synced, lg := uint32(g.synced), o.step.long
+	buf = b.add(g, buf, base, c, head{kind: kindChunk, lane: c.num, synced: synced, seq: c.tail}, span{}, o.step.chunk)
+	if !o.step.closes {
+		return buf
+	}
+	r, chunks := lg.op.recs[lg.rec], span{c.tail - 1 - uint64(lg.chunks), c.tail - 1}
+	h := head{kind: kindLarge, flags: r.Flags, lane: l.num, synced: synced, seq: l.tail}
+	return b.add(g, buf, base, l, h, chunks, largePayload(r.ID, c.num, chunks, len(r.Body)))
+}
+
 // declare adds a lane's name, twice: a damaged one takes no name away.
 func declare(g *segment, buf []byte, base int64, l *Lane, name string) []byte {
 	for range 2 {
-		h := head{kind: kindLane, lane: l.num, synced: uint32(g.synced), seq: l.tail}
+		h := head{kind: kindLane, flags: l.laneFlags(), lane: l.num, synced: uint32(g.synced), seq: l.tail}
 		buf = g.codec.append(buf, base, h, dataPrefix([]byte(name)))
 	}
 	return buf
@@ -276,7 +307,10 @@ func (s *Spool) keepBuffer(buf []byte) {
 func (s *Spool) rewind(b *batch) {
 	for _, o := range b.ops {
 		if o.lane != nil {
-			o.lane.tail, o.lane.declared, o.first = o.lane.next, 0, 0
+			o.first = 0
+			for l := o.lane; l != nil; l = l.chunks {
+				l.tail, l.declared = l.next, 0
+			}
 		}
 	}
 	b.entries, b.moved = b.entries[:0], b.moved[:0]
@@ -317,9 +351,11 @@ func (s *Spool) publish(b *batch, n int64, synced bool) {
 	s.mu.Lock()
 	s.active.end += n
 	s.lastSeg.end = s.active.end
-	s.appends += uint64(len(b.entries))
 	for _, e := range b.entries {
 		e.lane.appended(s.active, e)
+		if e.lane.of == nil {
+			s.appends++
+		}
 		if e.lane.wake != nil {
 			close(e.lane.wake)
 			e.lane.wake = nil
