@@ -115,39 +115,48 @@ func TestFlipOfEveryByte(t *testing.T) {
 
 // flipAll flips each byte of a file in turn. Up to a place they are promised to be there.
 func flipAll(t *testing.T, d *spooltest.Disk, file string, promised int) {
-	whole := d.Bytes(file)
-	defer d.SetBytes(file, whole)
 	if r := verify(t, d); len(r.Damage) != 0 || r.Records != 5 || r.Torn != 0 {
 		t.Fatalf("before: %+v", r)
 	}
-	for i := range whole {
+	for i := range len(d.Bytes(file)) {
 		if i >= promised+block && i%97 != 0 {
 			continue
 		}
-		b := slices.Clone(whole)
-		b[i] ^= []byte{0x01, 0x80, 0xff}[i%3]
-		d.SetBytes(file, b)
-		r := verify(t, d)
-		lost := len(r.Missing)
-		inHeader := i < 512 || i >= block && i < block+512
-		inBatches := i >= start && i < promised
-		switch {
-		case lost > 1 || lost == 1 && r.Missing[0].First != r.Missing[0].Last:
-			t.Fatalf("byte %d: one flip loses %v", i, r.Missing)
-		case inHeader || inBatches:
-			if len(r.Damage) != 1 || !holds(r.Damage[0], file, i) {
-				t.Fatalf("byte %d: damage %v", i, r.Damage)
+		for j, mask := range []byte{0x01, 0x80, 0xff} {
+			if raceDetector && j != i%3 {
+				continue
 			}
-		case len(r.Damage)+lost > 0:
-			t.Fatalf("byte %d holds no record, and yet: damage %v, missing %v", i, r.Damage, r.Missing)
+			d.Flip(file, i, mask)
+			flipped(t, d, file, promised, i)
+			d.Flip(file, i, mask)
 		}
-		if r.Records < 4 || r.Records == 4 && len(r.Damage) == 0 {
-			t.Fatalf("byte %d: %d live of 5, %d missing", i, r.Records, lost)
+	}
+}
+
+// flipped checks what is reported of a journal whose byte i of a file has changed: one record at most is lost, and the
+// damage is found where it is.
+func flipped(t *testing.T, d *spooltest.Disk, file string, promised, i int) {
+	t.Helper()
+	r := verify(t, d)
+	lost := len(r.Missing)
+	inHeader := i < 512 || i >= block && i < block+512
+	inBatches := i >= start && i < promised
+	switch {
+	case lost > 1 || lost == 1 && r.Missing[0].First != r.Missing[0].Last:
+		t.Fatalf("byte %d: one flip loses %v", i, r.Missing)
+	case inHeader || inBatches:
+		if len(r.Damage) != 1 || !holds(r.Damage[0], file, i) {
+			t.Fatalf("byte %d: damage %v", i, r.Damage)
 		}
-		if i%41 == 0 {
-			if n := survivors(t, d.Image(0, rand.New(rand.NewPCG(1, 1)))); n != int(r.Records) {
-				t.Fatalf("byte %d: %d records come out, %d were reported", i, n, r.Records)
-			}
+	case len(r.Damage)+lost > 0:
+		t.Fatalf("byte %d holds no record, and yet: damage %v, missing %v", i, r.Damage, r.Missing)
+	}
+	if r.Records < 4 || r.Records == 4 && len(r.Damage) == 0 {
+		t.Fatalf("byte %d: %d live of 5, %d missing", i, r.Records, lost)
+	}
+	if i%41 == 0 {
+		if n := survivors(t, d.Image(0, rand.New(rand.NewPCG(1, 1)))); n != int(r.Records) {
+			t.Fatalf("byte %d: %d records come out, %d were reported", i, n, r.Records)
 		}
 	}
 }

@@ -1,7 +1,9 @@
 package spool_test
 
 import (
+	"context"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync/atomic"
@@ -95,6 +97,67 @@ func TestFullDiskMakesRoomByItself(t *testing.T) {
 
 // unlocked is the same disk to somebody who may look at it while it is in use.
 func unlocked(d *spooltest.Disk) *spooltest.Disk { return powerFailure(d, 0) }
+
+// TestFullAtEveryWrite lets the disk be full from each operation on that needs room, by each of the errors that say so. What
+// is there drains, its marks reach the disk, and when there is room again the journal goes on without a restart.
+func TestFullAtEveryWrite(t *testing.T) {
+	for _, fault := range []error{syscall.ENOSPC, syscall.EDQUOT, syscall.EFBIG} {
+		for n := 0; ; n++ {
+			d, full := spooltest.NewDisk(), false
+			d.Inject(func(o spooltest.Op) error {
+				if full = full || o.Grows && o.N >= n; full && o.Grows {
+					return fault
+				}
+				return nil
+			})
+			if err := fullForAWhile(d); err != nil {
+				t.Fatalf("%v from operation %d on: %v", fault, n, err)
+			}
+			if !full {
+				if n < 60 {
+					t.Fatalf("void: %d operations", n)
+				}
+				break
+			}
+		}
+	}
+}
+
+// fullForAWhile acts while the disk gets full, drains all, and acts again when there is room.
+func fullForAWhile(d *spooltest.Disk) error {
+	w, rnd := newWorld(2), rand.New(rand.NewPCG(5, 5))
+	s, report, err := spool.Open(context.Background(), options(d))
+	if err != nil {
+		return err
+	}
+	defer s.Close()
+	if err := w.check(s, report); err != nil {
+		return err
+	}
+	for range 60 {
+		if err := w.act(s, rnd); err != nil && !errors.Is(err, spool.ErrFull) {
+			return err
+		}
+	}
+	for _, m := range w.lanes {
+		if err := errors.Join(m.read(), m.purge()); err != nil {
+			return fmt.Errorf("while it is full: %w", err)
+		}
+	}
+	if err := w.sync(s); err != nil && !(s.Stats().Segments == 0 && errors.Is(err, spool.ErrFull)) { // it never had a segment
+		return fmt.Errorf("marks while it is full: %w", err)
+	}
+	d.Inject(nil)
+	for range 20 {
+		if err := w.act(s, rnd); err != nil {
+			return fmt.Errorf("with room again: %w", err)
+		}
+	}
+	if err := w.live(powerFailure(d, 0), rnd, 20); err != nil {
+		return fmt.Errorf("after a crash: %w", err)
+	}
+	return nil
+}
 
 // TestFullAtEverySize lets the disk be full at every place in the life of a journal.
 func TestFullAtEverySize(t *testing.T) {

@@ -42,9 +42,10 @@ const (
 
 // An Op is one operation, counted from 0.
 type Op struct {
-	N    int
-	Kind Kind
-	Name string // of the file
+	N     int
+	Kind  Kind
+	Name  string // of the file
+	Grows bool   // it needs room on the disk that was not taken before
 }
 
 func (o Op) String() string { return fmt.Sprintf("operation %d: %s %s", o.N, o.Kind, o.Name) }
@@ -176,6 +177,19 @@ func (d *Disk) SetBytes(name string, b []byte) {
 	*n = *nodeOf(b)
 }
 
+// Flip changes the bits of mask in the byte at place of a file, durably, behind the back of whoever has it open.
+func (d *Disk) Flip(name string, place int, mask byte) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	n := d.names[name]
+	for _, c := range []*content{&n.cur, &n.disk} {
+		var b [1]byte
+		c.read(b[:], int64(place))
+		b[0] ^= mask
+		c.write(b[:], place)
+	}
+}
+
 // Names returns the names of all files, sorted.
 func (d *Disk) Names() []string {
 	d.mu.Lock()
@@ -185,12 +199,16 @@ func (d *Disk) Names() []string {
 
 // do runs one operation: f, unless the power is off or a fault is due. partial is what a failing operation does all the same.
 func (d *Disk) do(kind Kind, name string, f func() error, partial func()) error {
+	return d.doing(Op{Kind: kind, Name: name}, f, partial)
+}
+
+func (d *Disk) doing(o Op, f func() error, partial func()) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	if d.dead {
-		return fmt.Errorf("%s %s: %w", kind, name, ErrCrashed)
+		return fmt.Errorf("%s %s: %w", o.Kind, o.Name, ErrCrashed)
 	}
-	o := Op{d.ops, kind, name}
+	o.N, o.Grows = d.ops, o.Grows || o.Kind == Create
 	d.ops++
 	if d.after != nil {
 		defer d.after(o)
@@ -200,7 +218,7 @@ func (d *Disk) do(kind Kind, name string, f func() error, partial func()) error 
 			if partial != nil {
 				partial()
 			}
-			return &fs.PathError{Op: string(kind), Path: name, Err: err}
+			return &fs.PathError{Op: string(o.Kind), Path: o.Name, Err: err}
 		}
 	}
 	return f()
@@ -329,7 +347,10 @@ func (f *file) ReadAt(p []byte, off int64) (n int, err error) {
 }
 
 func (f *file) WriteAt(p []byte, off int64) (n int, err error) {
-	err = f.disk.do(Write, f.name, func() error {
+	f.disk.mu.Lock()
+	grows := off+int64(len(p)) > int64(f.node.cur.size)
+	f.disk.mu.Unlock()
+	err = f.disk.doing(Op{Kind: Write, Name: f.name, Grows: grows}, func() error {
 		room := len(p)
 		if d := f.disk; d.capacity > 0 {
 			grow := max(off+int64(len(p))-int64(f.node.cur.size), 0)

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"math/rand/v2"
+	"slices"
 	"syscall"
 	"testing"
 
@@ -124,5 +125,52 @@ func TestPowerFails(t *testing.T) {
 	f := create(t, d, "a", []byte("x")) // operations 0 and 1
 	if err := f.Sync(); !errors.Is(err, spooltest.ErrCrashed) || !d.Crashed() || d.Ops() != 2 {
 		t.Errorf("sync without power: %v", err)
+	}
+}
+
+func TestFlipIsDurable(t *testing.T) {
+	d := spooltest.NewDisk()
+	body := make([]byte, 3*spooltest.Sector)
+	d.SetBytes("a", body)
+	d.Flip("a", 600, 0x81)
+	body[600] = 0x81
+	if !bytes.Equal(d.Bytes("a"), body) || !bytes.Equal(d.Image(0, rnd(1)).Bytes("a"), body) {
+		t.Error("the flip is not on the disk")
+	}
+	d.Flip("a", 600, 0x81)
+	if b := d.Bytes("a"); !bytes.Equal(b, make([]byte, len(b))) {
+		t.Error("the second flip does not undo the first")
+	}
+}
+
+func TestSetAsideIsAtomic(t *testing.T) {
+	d := spooltest.NewDisk()
+	d.SetBytes("a", []byte("x"))
+	d.CrashAfter(0) // the names have changed, and are not synced
+	if err := d.SetAside("a", "evidence", "b"); !errors.Is(err, spooltest.ErrCrashed) {
+		t.Fatalf("moved without power: %v", err)
+	}
+	for seed := range uint64(50) {
+		if names := d.Image(50, rnd(seed)).Names(); len(names) != 1 {
+			t.Fatalf("names after a crash: %v", names)
+		}
+	}
+}
+
+func TestGrowsSaysWhatNeedsRoom(t *testing.T) {
+	d := spooltest.NewDisk()
+	var grows []bool
+	d.Inject(func(o spooltest.Op) error {
+		grows = append(grows, o.Grows)
+		return nil
+	})
+	f := create(t, d, "a", make([]byte, 100))
+	for _, off := range []int64{0, 60} {
+		if _, err := f.WriteAt(make([]byte, 50), off); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if want := []bool{true, true, false, true}; !slices.Equal(grows, want) {
+		t.Errorf("got %v, want %v", grows, want)
 	}
 }
