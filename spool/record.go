@@ -15,6 +15,9 @@ const (
 
 type kind uint8
 
+// zeros fills slots and batches; nobody writes to it.
+var zeros [1 << 20]byte
+
 // Zero is no kind, so a block of zeros holds no record.
 const (
 	kindData kind = 1 + iota
@@ -103,7 +106,7 @@ func (c codec) pad(buf []byte, base int64, synced uint32) []byte {
 	if rest == block {
 		return buf
 	}
-	return c.append(buf, base, head{kind: kindPad, synced: synced}, make([]byte, rest-headLen))
+	return c.append(buf, base, head{kind: kindPad, synced: synced}, zeros[:rest-headLen])
 }
 
 // head reads the head of the record at place, whose first bytes are b. It is false for anything but an intact head.

@@ -25,6 +25,7 @@ type recovery struct {
 	epoch    uint32
 	owner    uint64
 	nextSlot uint32
+	win      window // used by one after the other
 	pieces   map[uint32][]piece
 	larges   map[uint32]map[uint64]span // chunks of large records, by lane and sequence
 	chunkOf  map[uint32]uint32          // lanes of lanes of chunks; 0 if that is not known
@@ -127,7 +128,7 @@ func (r *recovery) findSlot(id uint32, info vfs.Info) error {
 	}
 	f := &found{slot: &slot{id: id, file: file, size: info.Size}}
 	r.all = append(r.all, f)
-	b, err := (&window{file: file, name: info.Name, size: info.Size, step: start}).bytes(0, start)
+	b, err := r.window(f.slot, info.Size, start).bytes(0, start)
 	if err != nil {
 		return err
 	}
@@ -237,7 +238,13 @@ func (r *recovery) checkpoint(used []*found) (base uint64, listed map[uint64]lis
 var errStop = errors.New("stop")
 
 func (r *recovery) scanner(f *found) *scanner {
-	return &scanner{&window{file: f.slot.file, name: f.slot.name(), size: min(f.slot.size, f.head.size)}, newCodec(f.head.salt)}
+	return &scanner{r.window(f.slot, min(f.slot.size, f.head.size), windowSize), newCodec(f.head.salt)}
+}
+
+// window gives the one window there is another file: recovery reads one after the other.
+func (r *recovery) window(f *slot, size, step int64) *window {
+	r.win = window{file: f.file, name: f.name(), size: size, step: step, buf: r.win.buf[:0]}
+	return &r.win
 }
 
 // scan reads one segment. Where it ends is known from a later one; if not, the segment's own promises decide what is

@@ -157,7 +157,7 @@ func noSpace(err error) bool {
 // grow adds a slot to the free ones, or says why it cannot: always an ErrFull, for what is on disk can still drain.
 func (s *Spool) grow() error {
 	for n := len(s.free); len(s.free) == n; {
-		if err := s.fill(int64(len(s.zeros))); err != nil {
+		if err := s.fill(int64(len(zeros))); err != nil {
 			return fmt.Errorf("%w: %w", ErrFull, err)
 		}
 	}
@@ -181,8 +181,8 @@ func (s *Spool) fill(n int64) error {
 		}
 	}
 	f := s.filling
-	for ; n > 0 && f.size < s.opts.SegmentSize; n -= int64(len(s.zeros)) {
-		part := s.zeros[:min(int64(len(s.zeros)), s.opts.SegmentSize-f.size)]
+	for ; n > 0 && f.size < s.opts.SegmentSize; n -= int64(len(zeros)) {
+		part := zeros[:min(int64(len(zeros)), s.opts.SegmentSize-f.size)]
 		if _, err := f.file.WriteAt(part, f.size); err != nil {
 			return s.dropFilling(err)
 		}

@@ -136,7 +136,7 @@ type Spool struct {
 	copyFrom []*Lane     // with records in copying
 	copyAt   time.Time   // not before
 	filling  *slot       // being filled with zeros; its size says how far
-	zeros    []byte
+	zeros    []byte      // made when first needed
 	buf      []byte
 	fillErr  error
 	refused  bool // records found no room, and none has been made since
@@ -194,7 +194,6 @@ func Open(ctx context.Context, o Options) (*Spool, *RecoveryReport, error) {
 	s := &Spool{
 		opts: o, fs: o.FS, owner: ownerHash(o.Owner), lanes: make(map[string]*Lane), reserved: make(map[string]bool),
 		kick: make(chan struct{}, 1), closed: make(chan struct{}), ended: make(chan struct{}),
-		zeros: make([]byte, min(1<<20, o.SegmentSize)),
 	}
 	report, err := s.open(ctx)
 	if err != nil {
@@ -293,7 +292,7 @@ func (s *Spool) checkOwner(r *recovery) error {
 // next segment will promise them.
 func (s *Spool) syncTails(r *recovery) error {
 	for _, l := range r.loose {
-		if err := s.rewrite(l); err != nil {
+		if err := s.rewrite(r, l); err != nil {
 			return err
 		}
 	}
@@ -302,13 +301,13 @@ func (s *Spool) syncTails(r *recovery) error {
 
 // rewrite writes what may not be on disk once more, the same bytes to the same place, and syncs it. A sync alone would not
 // do: if one has failed in the process before, the system takes the bytes for clean, shows them, and will not write them.
-func (s *Spool) rewrite(l looseEnd) error {
+func (s *Spool) rewrite(r *recovery, l looseEnd) error {
 	from := l.from
 	if from == start {
 		from = 0 // nothing promises the header either
 	}
 	f := l.seg.slot
-	b, err := (&window{file: f.file, name: f.name(), size: l.seg.end}).bytes(from, l.seg.end-from)
+	b, err := r.window(f, l.seg.end, windowSize).bytes(from, l.seg.end-from)
 	if err != nil {
 		return err
 	}
