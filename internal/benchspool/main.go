@@ -37,6 +37,7 @@ type bench struct {
 type options struct {
 	quick, markdown, large bool
 	dir, only              string
+	turns                  int
 }
 
 func main() {
@@ -45,6 +46,7 @@ func main() {
 	flag.BoolVar(&o.markdown, "markdown", false, "print the table as markdown")
 	flag.BoolVar(&o.large, "large", false, "a backlog of 40 GB in 1,000 lanes instead of 4 GB")
 	flag.StringVar(&o.dir, "dir", "", "measure on the disk of this directory (default: the one for temporary files)")
+	flag.IntVar(&o.turns, "turns", 5, "how often each measurement is taken")
 	flag.StringVar(&o.only, "only", "", "take only measurements whose name contains this")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -56,7 +58,7 @@ func main() {
 }
 
 func run(ctx context.Context, o options) (err error) {
-	b := &bench{span: 2 * time.Second, turns: 5, records: 1_000_000, many: 10_000_000, wide: 4 << 30, progress: newProgress(os.Stderr)}
+	b := &bench{span: 2 * time.Second, turns: max(o.turns, 1), records: 1_000_000, many: 10_000_000, wide: 4 << 30, progress: newProgress(os.Stderr)}
 	if o.quick {
 		b.span, b.turns, b.records, b.many, b.wide = 300*time.Millisecond, 1, 50_000, 200_000, 64<<20
 	} else if o.large {
