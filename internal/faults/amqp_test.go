@@ -70,6 +70,8 @@ func (e *amqpEnd) from(name string) string { return "queue: " + name }
 // regives: without ids of its own, what was not settled comes again as any other message does.
 func (e *amqpEnd) regives() bool { return true }
 
+func (e *amqpEnd) requeues() bool { return true }
+
 func (e *amqpEnd) sender(t *testing.T, name string) sender {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)

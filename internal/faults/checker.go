@@ -28,11 +28,12 @@ func (f finding) String() string { return f.name + ": " + f.detail }
 
 // check returns what is wrong with a history, by name; nothing if all promises were kept and the run did its work.
 func check(h *history) []finding {
-	c := checker{h: h, seen: make([][]arrival, len(h.sends))}
+	c := checker{h: h, seen: make([][]arrival, len(h.sends)), ids: map[string]string{}}
 	for _, a := range h.arrivals {
 		c.arrived(a)
 	}
 	c.losses()
+	c.order()
 	c.repeats()
 	for _, f := range h.figures {
 		if f.wrong() {
@@ -59,8 +60,10 @@ type checker struct {
 	seen    [][]arrival // by number, in order of arrival
 	highest int         // of first arrivals, plus one
 	found   []finding
-	repeat  int // copies with an id that came before
-	renewed int // copies with a new id
+	ids     map[string]string // highest posthouse-id of first arrivals, by what stands before its sequence
+	late    []string          // first arrivals behind a later message, which the daemon was given in this order
+	repeat  int               // copies with an id that came before
+	renewed int               // copies with a new id
 }
 
 // most is how many findings of a name are listed one by one.
@@ -100,11 +103,31 @@ func (c *checker) arrived(a arrival) {
 	c.again(a, before)
 }
 
+// first looks at the order. Ids are given in the order in which the daemon got the messages: who falls behind a higher one
+// was overtaken in the daemon or at the target.
 func (c *checker) first(a arrival) {
-	if a.number < c.highest {
-		c.add(reorder, "message %d came first behind message %d", a.number, c.highest-1)
+	i := strings.LastIndexByte(a.id, '.') + 1
+	if a.id < c.ids[a.id[:i]] {
+		c.add(reorder, "message %d (id %s, flagged %t) came first behind the id %s", a.number, a.id, a.flagged, c.ids[a.id[:i]])
+	} else if a.number < c.highest {
+		over := c.seen[c.highest-1][0]
+		c.late = append(c.late, fmt.Sprintf("message %d (id %s) came first behind message %d (id %s)", a.number, a.id, over.number, over.id))
 	}
+	c.ids[a.id[:i]] = max(c.ids[a.id[:i]], a.id)
 	c.highest = max(c.highest, a.number+1)
+}
+
+// order looks at what came late, but in the order in which the daemon got it.
+func (c *checker) order() {
+	limit := 0
+	if c.h.requeues {
+		limit = c.h.unsettled * c.h.kills
+	}
+	if len(c.late) > limit {
+		for _, text := range c.late {
+			c.add(reorder, "%s", text)
+		}
+	}
 }
 
 // again looks at a message that came before. The same id says that it was sent twice by one taking over from its

@@ -18,11 +18,11 @@ func sound(n int) *history {
 	return h
 }
 
-func one(n int) arrival { return arrival{number: n, id: fmt.Sprintf("id.%d", n)} }
+func one(n int) arrival { return arrival{number: n, id: fmt.Sprintf("id.%04d", n)} }
 
-func again(n int) arrival { return arrival{number: n, id: fmt.Sprintf("id.%d", n), flagged: true} }
+func again(n int) arrival { return arrival{number: n, id: fmt.Sprintf("id.%04d", n), flagged: true} }
 
-func renewed(n int) arrival { return arrival{number: n, id: fmt.Sprintf("other.%d", n)} }
+func renewed(n int) arrival { return arrival{number: n, id: fmt.Sprintf("other.%04d", n)} }
 
 // TestCheckerNamesWhatIsWrong: each fabricated history has one fault and is red by exactly that name.
 func TestCheckerNamesWhatIsWrong(t *testing.T) {
@@ -48,6 +48,14 @@ func TestCheckerNamesWhatIsWrong(t *testing.T) {
 		"misrouted":                    {put(arrival{number: 2, wrong: misrouted}), misrouted},
 		"swapped":                      {func(h *history) { h.arrivals[2], h.arrivals[3] = h.arrivals[3], h.arrivals[2] }, reorder},
 		"late":                         {func(h *history) { h.arrivals = append(slices.Delete(h.arrivals, 0, 1), one(0)) }, reorder},
+		"ids in the wrong order":       {func(h *history) { h.arrivals[2].id, h.arrivals[3].id = h.arrivals[3].id, h.arrivals[2].id }, reorder},
+		"given out in the wrong order": {func(h *history) { givenLate(h) }, reorder},
+		"given out in the wrong order after a kill": {func(h *history) { givenLate(h); h.kills, h.requeues = 1, true }, ""},
+		"given out in the wrong order by a log":     {func(h *history) { givenLate(h); h.kills = 1 }, reorder},
+		"swapped after a kill": {func(h *history) {
+			h.arrivals[2], h.arrivals[3] = h.arrivals[3], h.arrivals[2]
+			h.kills, h.requeues = 1, true
+		}, reorder},
 		"unflagged repeat":             {func(h *history) { h.breaks = 1; put(one(9))(h) }, duplicate},
 		"flagged repeat, no fault":     {put(again(9)), duplicate},
 		"flagged repeats after a cut":  {func(h *history) { h.breaks = 1; put(again(6), again(7), again(8), again(9))(h) }, ""},
@@ -80,6 +88,11 @@ func TestCheckerNamesWhatIsWrong(t *testing.T) {
 			t.Errorf("%s: found %q, want %q: %v", name, got, c.want, found)
 		}
 	}
+}
+
+// givenLate moves message 2 behind message 3, as their source gave them out.
+func givenLate(h *history) {
+	h.arrivals[2].number, h.arrivals[3].number = 3, 2
 }
 
 func TestCheckerListsFew(t *testing.T) {

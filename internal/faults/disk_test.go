@@ -46,6 +46,8 @@ func diskFull(t *testing.T, r road) {
 // filled waits until there is no room and messages pile up at the source.
 func (x *trial) filled() {
 	x.t.Helper()
+	x.load.speed(rate)
+	defer x.load.speed(rate / 4)
 	x.awaitStatus("the disk is full and messages wait at their source", func(s status) bool {
 		l := s.lane(x.name)
 		return l.State == full && s.Spool.State == full && x.load.sent()-l.received >= some

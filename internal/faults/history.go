@@ -30,8 +30,11 @@ type history struct {
 	absorbs bool
 	// regives says that the source gives out again, as new messages, what a process had not settled when it was killed.
 	regives bool
-	breaks  int // times that the link to the target was lost
-	kills   int // unclean stops of the daemon
+	// requeues says that the source, when a process was killed, may give out later messages to the next one before it
+	// has taken back what that process had not settled. Then this is the source's order.
+	requeues bool
+	breaks   int // times that the link to the target was lost
+	kills    int // unclean stops of the daemon
 
 	figures []figure
 }

@@ -58,6 +58,8 @@ func (k *kafkaEnd) from(name string) string { return "topic: " + name + ", group
 // regives: it has positions, but the process that takes them may die before it has said how far it was.
 func (k *kafkaEnd) regives() bool { return true }
 
+func (k *kafkaEnd) requeues() bool { return false } // a log
+
 func (k *kafkaEnd) sender(t *testing.T, name string) sender {
 	return &kafkaSender{k.client(t, kgo.DefaultProduceTopic(name), kgo.ProducerLinger(0))}
 }

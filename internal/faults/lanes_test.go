@@ -18,6 +18,7 @@ func TestOneLaneSpoolsTheOtherGoesOn(t *testing.T) {
 	to[0].stop(t.Context())
 	away.h.breaks++
 	start := away.spooled(1)
+	away.load.speed(rate)
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	arrived, wanted := 0, to[1].count(ctx, t, near.name)+backlog()

@@ -7,7 +7,7 @@ import (
 	"time"
 )
 
-// rate is how many messages a load sends in a second.
+// rate is how many messages a load sends in a second, at its best.
 const rate = 400
 
 // A sender sends to a source in order, through the client of the broker's vendor. It may send many before it answers
@@ -22,7 +22,7 @@ type load struct {
 	o    oracle
 	lane string
 	to   sender
-	ctl  chan bool     // go on, or pause
+	ctl  chan int      // messages in a second from now on, 0 to pause
 	end  chan struct{} // closed: no more
 	done sync.WaitGroup
 
@@ -34,7 +34,7 @@ type load struct {
 // startLoad begins to send; the load ends with the test.
 func startLoad(t *testing.T, o oracle, lane string, to sender) *load {
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &load{ctx: ctx, o: o, lane: lane, to: to, ctl: make(chan bool), end: make(chan struct{})}
+	l := &load{ctx: ctx, o: o, lane: lane, to: to, ctl: make(chan int), end: make(chan struct{})}
 	l.done.Go(l.run)
 	t.Cleanup(func() { cancel(); l.stop() })
 	return l
@@ -45,16 +45,24 @@ const beat = 10 * time.Millisecond
 func (l *load) run() {
 	tick := time.NewTicker(beat)
 	defer tick.Stop()
-	for running := true; ; {
+	for speed, due := rate, 0.0; ; {
 		select {
-		case running = <-l.ctl:
+		case speed = <-l.ctl:
 		case <-l.end:
 			return
 		case <-tick.C:
-			if running {
-				l.some(int(rate * beat / time.Second))
-			}
+			due += float64(speed) * beat.Seconds()
+			l.some(int(due))
+			due -= float64(int(due))
 		}
+	}
+}
+
+// speed sets how many messages are sent in a second from now on.
+func (l *load) speed(n int) {
+	select {
+	case l.ctl <- n:
+	case <-l.end:
 	}
 }
 
@@ -82,19 +90,9 @@ func (l *load) one() int {
 
 // pause stops the sending and returns how many messages the source has taken, once each send has its answer.
 func (l *load) pause() int {
-	select {
-	case l.ctl <- false:
-	case <-l.end:
-	}
+	l.speed(0)
 	l.open.Wait()
 	return l.count(taken)
-}
-
-func (l *load) resume() {
-	select {
-	case l.ctl <- true:
-	case <-l.end:
-	}
 }
 
 // stop ends the load for good and returns like pause. Messages can still be sent one by one.
