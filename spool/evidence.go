@@ -22,7 +22,7 @@ const evidence = "evidence"
 //
 // Nothing live is lost by it: when a damaged segment holds live records that can be read, or the journal has no room to
 // state elsewhere what stands in it, nothing is moved and the error is ErrStillNeeded. Records that the damage has taken
-// are reported missing by Inspect before, not after.
+// are reported missing by Inspect before; afterwards once more at most, by the next Open.
 func Acknowledge(ctx context.Context, fsys vfs.FS) ([]string, error) {
 	shelf, ok := fsys.(vfs.Shelf)
 	if !ok {

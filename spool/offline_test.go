@@ -353,3 +353,56 @@ func TestSetAsideOnARealDirectory(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// Records in chunks are one record to every tool but the dump, and segments with an index are read too.
+func TestOfflineToolsKnowLargeRecords(t *testing.T) {
+	from, to := spooltest.NewDisk(), spooltest.NewDisk()
+	s, _ := open(t, from, spool.Options{})
+	l := lane(t, s, "a")
+	sizes := []int{10, 3*segment + 17, 0, chunk + 1, 100}
+	for i, size := range sizes {
+		add(t, l, uint64(i+1), uint64(i+1), size)
+	}
+	if err := errors.Join(l.Done(3), s.Close()); err != nil {
+		t.Fatal(err)
+	}
+	types := make(map[string]int)
+	unchanged(t, from, func() {
+		lanes, _, report, err := spool.Inspect(t.Context(), from)
+		if err != nil || len(lanes) != 1 || lanes[0].Live != 4 {
+			t.Fatalf("lanes %+v, %v", lanes, err)
+		}
+		clean(t, report)
+		if err := spool.Dump(t.Context(), from, func(r spool.DumpRecord) error {
+			types[r.Type]++
+			if r.Lane != "" && r.Lane != "a" {
+				t.Errorf("a record of lane %q", r.Lane)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if report, err := spool.Salvage(t.Context(), from, to); err != nil || report.Records != 4 {
+			t.Fatalf("salvage: %+v, %v", report, err)
+		}
+	})
+	if types["LARGE"] != 2 || types["CHUNK"] < 24 || types["INDEX"] == 0 || types["FOOTER"] == 0 || types["DATA"] != 3 {
+		t.Errorf("dumped %v", types)
+	}
+	for _, d := range []*spooltest.Disk{from, to} {
+		var got []string
+		if err := spool.Export(t.Context(), d, "a", func(item spool.Item) error {
+			got = append(got, fmt.Sprint(string(item.ID), " ", len(item.Body)))
+			var n uint64
+			if _, err := fmt.Sscanf(string(item.ID), "a/%d", &n); err != nil || !same(item.Record, rec("a", n, sizes[n-1])) {
+				t.Errorf("%s is not what was appended", item.ID)
+			}
+			return nil
+		}); err != nil {
+			t.Fatal(err)
+		}
+		if want := []string{"a/1 10", fmt.Sprint("a/2 ", 3*segment+17), fmt.Sprint("a/4 ", chunk+1), "a/5 100"}; !slices.Equal(got, want) {
+			t.Errorf("exported %v, want %v", got, want)
+		}
+	}
+}
