@@ -136,7 +136,6 @@ type Spool struct {
 	copyFrom []*Lane     // with records in copying
 	copyAt   time.Time   // not before
 	filling  *slot       // being filled with zeros; its size says how far
-	zeros    []byte      // made when first needed
 	buf      []byte
 	fillErr  error
 	refused  bool // records found no room, and none has been made since
