@@ -1,6 +1,7 @@
 package spool_test
 
 import (
+	"encoding/binary"
 	"errors"
 	"math/rand/v2"
 	"slices"
@@ -32,7 +33,7 @@ func small(t testing.TB) (d *spooltest.Disk, file string, end int) {
 		t.Fatal(err)
 	}
 	for _, name := range d.Names() {
-		if d.Bytes(name)[0] == 0 { // never used
+		if binary.LittleEndian.Uint64(d.Bytes(name)[16:]) == 0 { // never used
 			if err := d.Remove(name); err != nil {
 				t.Fatal(err)
 			}

@@ -166,3 +166,17 @@ func TestReadersAcrossSeals(t *testing.T) {
 		}
 	}
 }
+
+// Slots that were filled for later are there for the next life.
+func TestOpenKeepsItsReserve(t *testing.T) {
+	d := spooltest.NewDisk()
+	s, _ := open(t, d, spool.Options{})
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	before := d.Names()
+	s, _ = open(t, d, spool.Options{})
+	if got := d.Names(); !slices.Equal(got, before) || s.Stats().Free != 2 {
+		t.Errorf("files %v, before %v: %+v", got, before, s.Stats())
+	}
+}

@@ -97,8 +97,8 @@ func appendForEver(ctx context.Context, l *spool.Lane, n *atomic.Uint64, left *a
 			<-ctx.Done()
 			return ctx.Err()
 		}
-		if errors.Is(err, spool.ErrUnknown) {
-			continue // the sync that fails
+		if errors.Is(err, spool.ErrUnknown) || errors.Is(err, spool.ErrFull) && left.Load() <= 0 {
+			continue // the sync that fails, of a batch or of a slot to come
 		}
 		if err != nil {
 			return err

@@ -157,10 +157,10 @@ func (r *recovery) findSlot(id uint32, info vfs.Info) error {
 func (r *recovery) choose() ([]*found, error) {
 	var used []*found
 	for _, f := range r.all {
-		switch f.state {
-		case headerNone:
+		switch {
+		case f.state == headerNone || f.state != headerDamaged && f.head.num == 0:
 			r.spare(f)
-		case headerDamaged:
+		case f.state == headerDamaged:
 			r.segs = append(r.segs, &segment{slot: f.slot, hurt: true, once: true})
 		default:
 			used = append(used, f)
@@ -194,9 +194,9 @@ func (r *recovery) choose() ([]*found, error) {
 	return scan, nil
 }
 
-// spare is a slot that holds nothing. One that was never used may be filled in part only, so it is made anew.
+// spare is a slot that holds nothing. One without any header may be filled in part only, so it is made anew.
 func (r *recovery) spare(f *found) {
-	if f.state == headerNone {
+	if f.state == headerNone || f.head.num == 0 && f.state != headerGood {
 		f.slot.size = 0
 	}
 	r.free = append(r.free, f.slot)

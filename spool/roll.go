@@ -194,6 +194,9 @@ func (s *Spool) fill(n int64) error {
 	if err := f.file.Sync(); err != nil {
 		return s.dropFilling(err)
 	}
+	if err := s.blank(f); err != nil {
+		return s.dropFilling(err)
+	}
 	if err := s.syncDir(); err != nil {
 		return s.dropFilling(err)
 	}
@@ -202,6 +205,14 @@ func (s *Spool) fill(n int64) error {
 	s.free = append(s.free, f)
 	s.filling, s.fillErr, s.refused = nil, nil, false
 	return nil
+}
+
+// blank gives a slot that is filled and synced the header of no segment, so that the next Open need not fill it again.
+func (s *Spool) blank(f *slot) error {
+	if _, err := f.file.WriteAt(segHeader{size: f.size}.blocks(), 0); err != nil {
+		return err
+	}
+	return f.file.Sync()
 }
 
 func (s *Spool) syncDir() error {
