@@ -32,7 +32,9 @@ func (b *builder) deadLetter(v, defaults *value, r *Route) {
 	if at != nil && at.subs != nil {
 		addr, ok := b.end(at, deadLetterShape(), false)
 		r.DeadLetter = &Target{Name: DeadLetterName, Addr: addr, PassesRefused: b.passesRefused(addr)}
-		b.asides = append(b.asides, aside{r, at, ok})
+		if ok {
+			b.asides = append(b.asides, aside{r, at})
+		}
 		return
 	}
 	if b.top != nil || at != nil && at.data == nil { // a wrong value has been reported
@@ -54,11 +56,10 @@ func (b *builder) nowhere(at *value) {
 		Help: "add spool: { dir: PATH } at the top level, or dead_letter: { broker: NAME, queue: NAME }"})
 }
 
-// An aside is a route's dead_letter in the file.
+// An aside is a route's dead_letter in the file, with which nothing is wrong by itself.
 type aside struct {
 	route *Route
 	at    *value
-	ok    bool // nothing is wrong with the end itself
 }
 
 // checkAsides: a dead letter that some route reads again would come round for ever, and one among the messages that
@@ -70,9 +71,6 @@ func (b *builder) checkAsides(rs []*Route) {
 	}
 	told := map[cause]bool{}
 	for _, a := range b.asides {
-		if !a.ok {
-			continue
-		}
 		if f, r := a.objection(rs); r != nil && !told[cause{a.at, r}] {
 			told[cause{a.at, r}] = true
 			f.Code, f.Help = "D006", "name a place that no route of the file reads or writes, or write dead_letter: local"
@@ -98,10 +96,10 @@ func (a aside) objection(rs []*Route) (Finding, *Route) {
 		Note: fmt.Sprintf("it is at line %d; a route that is meant to carry dead letters on belongs into a file of its own", reader.Line)}, reader
 }
 
-// readerOf finds a route beside owner that runs together with it and reads what is written to an address.
+// readerOf finds a route that runs together with owner and reads what is written to an address.
 func readerOf(rs []*Route, owner *Route, to adapters.Address) *Route {
 	for _, r := range rs {
-		if r != owner && r.Enabled && owner.Enabled && feeds(to, r.From) {
+		if r.Enabled && owner.Enabled && feeds(to, r.From) {
 			return r
 		}
 	}
