@@ -22,8 +22,8 @@ var (
 // tally counts what the seeds of a run have met, so that a run that meets nothing is void.
 type tally struct{ seeds, crashes, recoveries, faults, copied atomic.Int64 }
 
-// crashSeed lives several lives with a power failure at a random operation of each, recovery included. In some the disk
-// fails too, once or twice, before its power does.
+// crashSeed lives several lives with a power failure at a random operation of each, recovery included, or the death of the
+// process only. In some the disk fails too, once or twice, before.
 func crashSeed(seed uint64, t *tally) error {
 	rnd := rand.New(rand.NewPCG(seed, 1))
 	w, d := newWorld(1+rnd.IntN(3)), spooltest.NewDisk()
@@ -43,7 +43,11 @@ func crashSeed(seed uint64, t *tally) error {
 			return fmt.Errorf("seed %d, life %d: %w", seed, life, err)
 		}
 		t.count(d, limit)
-		d = d.Image([]int{0, 50, 100, 10, 90}[rnd.IntN(5)], rnd)
+		if rnd.IntN(6) == 0 {
+			d = d.Killed() // only the process has died
+		} else {
+			d = d.Image([]int{0, 50, 100, 10, 90}[rnd.IntN(5)], rnd)
+		}
 	}
 	if err := w.live(d, rnd, 0); err != nil {
 		return fmt.Errorf("seed %d, last life: %w", seed, err)

@@ -155,6 +155,31 @@ func (d *Disk) Image(keep int, rnd *rand.Rand) *Disk {
 	return img
 }
 
+// Killed returns the disk as the next process finds it when this one has died and the power has not failed: all that was
+// written is there, synced or not.
+func (d *Disk) Killed() *Disk {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	nodes := make(map[*node]*node)
+	copied := func(n *node) *node {
+		if n != nil && nodes[n] == nil {
+			nodes[n] = &node{cur: n.cur.clone(), disk: n.disk.clone(), dirty: slices.Clone(n.dirty)}
+		}
+		return nodes[n]
+	}
+	next := NewDisk()
+	for name, n := range d.names {
+		next.names[name] = copied(n)
+	}
+	for name, n := range d.durable {
+		next.durable[name] = copied(n)
+	}
+	for _, c := range d.changes {
+		next.changes = append(next.changes, change{c.name, copied(c.node), c.from})
+	}
+	return next
+}
+
 // Bytes returns a copy of a file, nil if there is none.
 func (d *Disk) Bytes(name string) []byte {
 	d.mu.Lock()

@@ -174,3 +174,26 @@ func TestGrowsSaysWhatNeedsRoom(t *testing.T) {
 		t.Errorf("got %v, want %v", grows, want)
 	}
 }
+
+func TestKilledKeepsWhatWasWritten(t *testing.T) {
+	d := spooltest.NewDisk()
+	create(t, d, "a", []byte("hello"))
+	d.CrashAfter(0)
+	if err := d.SyncDir(); err != nil {
+		t.Fatal(err)
+	}
+	next := d.Killed()
+	if b := next.Bytes("a"); string(b) != "hello" || next.Crashed() {
+		t.Errorf("the next process finds %q", b)
+	}
+	if b := next.Image(0, rnd(1)).Bytes("a"); len(b) != 0 {
+		t.Errorf("%q was never synced and survives the power", b)
+	}
+	f, err := next.Open("a")
+	if err == nil {
+		err = f.Sync()
+	}
+	if b := next.Image(0, rnd(1)).Bytes("a"); err != nil || string(b) != "hello" {
+		t.Errorf("%q after a sync of the next process, %v", b, err)
+	}
+}
