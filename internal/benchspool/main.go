@@ -74,13 +74,10 @@ func run(ctx context.Context, o options) (err error) {
 	began := time.Now()
 	err = b.measure(ctx, o.only)
 	b.progress.clear()
-	if err != nil {
-		return err
+	if err == nil || len(b.figures.list) > 0 { // what an interrupted run has measured is worth something
+		err = joinErr(err, b.figures.print(os.Stdout, o.markdown))
+		fmt.Printf("\n%s\n", about(b, time.Since(began)))
 	}
-	if err := b.figures.print(os.Stdout, o.markdown); err != nil {
-		return err
-	}
-	_, err = fmt.Printf("\n%s\n", about(b, time.Since(began)))
 	return err
 }
 
