@@ -11,7 +11,7 @@ type RecoveryReport struct {
 	Clean    bool      // the journal was closed, or is new: no done mark is lost
 	Scanned  int64     // bytes
 	Torn     int64     // bytes of a write that was never confirmed, cut from the end of the last segment
-	Damage   []Damage  // bytes that were on disk and have changed
+	Damage   []Damage  // bytes that were on disk and have changed; Open looks only into what it scans, Verify into all
 	Missing  []Missing // records that were confirmed, are not done, and are nowhere: lost
 }
 
