@@ -45,6 +45,7 @@ func (e *amqpEnd) host() string {
 func (e *amqpEnd) create(t *testing.T, name string) {
 	t.Helper()
 	if e.admin == nil {
+		t.Cleanup(func() { e.empty(t, name) })
 		return
 	}
 	if err := e.admin.DeclareQueue(t.Context(), name, "quorum", nil); err != nil {
@@ -57,6 +58,16 @@ func (e *amqpEnd) create(t *testing.T, name string) {
 			t.Error(err)
 		}
 	})
+}
+
+// empty takes what a trial that failed has left in a queue. Artemis begins to page when all its queues together are too
+// large, and then it does not keep the order of those that it pages (seen with 2.55.0, where paging starts and stops).
+func (e *amqpEnd) empty(t *testing.T, name string) {
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	if _, err := e.drain(ctx, name, nil); err != nil {
+		t.Errorf("empty %s: %v", name, err)
+	}
 }
 
 func (e *amqpEnd) yaml(at string) string {
@@ -149,7 +160,7 @@ func (a *amqpSender) collect(ctx context.Context) {
 // left counts what is in the queue, and takes it.
 func (e *amqpEnd) left(t *testing.T, name string) int {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	ms, err := e.drain(ctx, name, nil)
 	if err != nil {

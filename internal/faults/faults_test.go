@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"context"
 	"testing"
 	"time"
 
@@ -80,12 +81,19 @@ func targetStopped(t *testing.T, r road) {
 	x := newTrial(t, r, t.TempDir(), "")
 	x.steady()
 	r.to.stop(t.Context())
+	away := true
+	t.Cleanup(func() {
+		if away { // the next trial wants it
+			_ = r.to.start(context.Background())
+		}
+	})
 	x.h.breaks++
 	x.spooled(backlog())
 	x.balance()
 	if err := r.to.start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
+	away = false
 	x.recovered()
 	x.finish()
 }
