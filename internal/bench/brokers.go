@@ -104,33 +104,40 @@ func (s *amqpSide) yaml() (entry, from, to string) {
 func (s *amqpSide) close() {
 	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
 	defer cancel()
-	if err := s.manage(ctx, "destroyQueue", fmt.Sprintf("[%q, true, true]", s.queue)); err != nil && !strings.Contains(err.Error(), "does not exist") {
+	_ = s.conn.Close() // a load that was stopped may have left it unusable
+	if err := s.drop(ctx); err != nil && !strings.Contains(err.Error(), "does not exist") {
 		fmt.Fprintln(os.Stderr, "bench: delete", s.queue+":", err)
 	}
-	_ = s.conn.Close()
 }
 
-// manage calls an operation of the broker's management, with parameters in JSON.
-func (s *amqpSide) manage(ctx context.Context, operation, params string) error {
-	answers, err := s.session.NewReceiver(ctx, "", &amqp.ReceiverOptions{DynamicAddress: true})
+// drop deletes the queue with what is in it, over a connection of its own.
+func (s *amqpSide) drop(ctx context.Context) error {
+	conn, err := amqp.Dial(ctx, s.url, nil)
 	if err != nil {
 		return err
 	}
-	defer answers.Close(ctx)
-	calls, err := s.session.NewSender(ctx, "activemq.management", nil)
+	defer conn.Close()
+	session, err := conn.NewSession(ctx, nil)
 	if err != nil {
 		return err
 	}
-	defer calls.Close(ctx)
+	answers, err := session.NewReceiver(ctx, "", &amqp.ReceiverOptions{DynamicAddress: true})
+	if err != nil {
+		return err
+	}
+	calls, err := session.NewSender(ctx, "activemq.management", nil)
+	if err != nil {
+		return err
+	}
 	to := answers.Address()
-	m := &amqp.Message{Value: params, Properties: &amqp.MessageProperties{ReplyTo: &to},
-		ApplicationProperties: map[string]any{"_AMQ_ResourceName": "broker", "_AMQ_OperationName": operation}}
+	m := &amqp.Message{Value: fmt.Sprintf("[%q, true, true]", s.queue), Properties: &amqp.MessageProperties{ReplyTo: &to},
+		ApplicationProperties: map[string]any{"_AMQ_ResourceName": "broker", "_AMQ_OperationName": "destroyQueue"}}
 	if err := calls.Send(ctx, m, nil); err != nil {
 		return err
 	}
 	answer, err := answers.Receive(ctx, nil)
 	if err == nil && answer.ApplicationProperties["_AMQ_OperationSucceeded"] != true {
-		err = fmt.Errorf("%s: %v", operation, answer.Value)
+		err = fmt.Errorf("the broker says: %v", answer.Value)
 	}
 	return err
 }

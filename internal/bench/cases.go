@@ -193,7 +193,7 @@ func (b *bench) plainRound(ctx context.Context) (loop, daemon float64, err error
 		return 0, 0, err
 	}
 	for _, s := range []*amqpSide{src, dst} {
-		if err := s.manage(ctx, "destroyQueue", fmt.Sprintf("[%q, true, true]", s.queue)); err != nil {
+		if err := s.drop(ctx); err != nil {
 			return 0, 0, err
 		}
 		s.queue = fresh("bench")
