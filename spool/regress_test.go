@@ -99,3 +99,28 @@ func TestCrashSoonAfterFault(t *testing.T) {
 		}
 	}
 }
+
+// The process dies after each operation that makes a slot for later, the next one uses that slot, and then the power fails:
+// the name of the slot must have been made to last.
+func TestSlotOfADeadProcessIsThere(t *testing.T) {
+	for n := 0; n < 25; n++ {
+		first, d := newWorld(1), spooltest.NewDisk()
+		d.CrashAfter(n)
+		if err := first.live(d, rand.New(rand.NewPCG(3, 3)), 10); err != nil {
+			t.Fatal(err)
+		}
+		if !d.Crashed() {
+			t.Fatalf("void: %d operations", n)
+		}
+		for k := range 50 {
+			w, next := first.clone(), d.Killed()
+			next.CrashAfter(k)
+			if err := w.live(next, rand.New(rand.NewPCG(4, 4)), 60); err != nil {
+				t.Fatalf("operation %d, the next process: %v", n, err)
+			}
+			if err := w.live(powerFailure(next, 0), rand.New(rand.NewPCG(5, 5)), 0); err != nil {
+				t.Fatalf("operation %d, power failure %d later: %v", n, k, err)
+			}
+		}
+	}
+}

@@ -295,7 +295,10 @@ func (s *Spool) syncTails(r *recovery) error {
 			return err
 		}
 	}
-	return nil
+	if len(s.free) == 0 {
+		return nil
+	}
+	return s.syncDir() // it may have died before it had made the name of a new slot last
 }
 
 // rewrite writes what may not be on disk once more, the same bytes to the same place, and syncs it. A sync alone would not
