@@ -39,6 +39,18 @@ type Options struct {
 	PassUserID  bool // for Fit: user-id goes into the native field, where there is one
 	ConvertBody bool // for Fit: a body shape that an AMQP target cannot take travels as opaque bytes; else Permanent
 	NoShed      bool // for Fit: too many headers are an error at once; else droppable ones are dropped first
+
+	Dead *Dead // for Fit: the message is a dead letter
+}
+
+// Dead says why a message is a dead letter. It travels in headers posthouse-dead-*, beside the message as it was.
+type Dead struct {
+	Reason      string // a word from a closed list
+	Text        string // what the target said, or what is wrong; cut at 1,000 bytes
+	Route, Lane string
+	Source      string // BROKER/NAME and, where there is one, the source's own id of the delivery
+	Attempts    int    // times the target has refused it
+	First, Last int64  // refusals, ms since 1970 UTC
 }
 
 func (o Options) skew() int64 {

@@ -105,6 +105,25 @@ func (f *fitter) track() {
 	if t.MaybeDup {
 		f.own(hMaybeDup, present)
 	}
+	if d := f.o.Dead; d != nil {
+		f.dead(d)
+	}
+}
+
+// maxDeadText bounds what a broker's error text may take of the headers.
+const maxDeadText = 1000
+
+// dead writes why the message is a dead letter.
+func (f *fitter) dead(d *Dead) {
+	text := strings.ToValidUTF8(d.Text[:min(len(d.Text), maxDeadText)], "")
+	for _, h := range [][2]string{{"reason", d.Reason}, {"text", text}, {"route", d.Route}, {"lane", d.Lane}, {"source", d.Source}} {
+		if h[1] != "" {
+			f.own(hDead+h[0], h[1])
+		}
+	}
+	f.ownInt(hDead+"attempts", int64(d.Attempts))
+	f.ownInt(hDead+"first", d.First)
+	f.ownInt(hDead+"last", d.Last)
 }
 
 func firstOf(a, b string) string {

@@ -43,8 +43,9 @@ const (
 	hNull       = ownPrefix + "null"
 	hTypes      = ownPrefix + "types"
 	hProps      = ownPrefix + "props"
-	hMA         = ownPrefix + "ma-" // and the key of a message annotation
-	hFT         = ownPrefix + "ft-" // and the key of a footer entry
+	hMA         = ownPrefix + "ma-"   // and the key of a message annotation
+	hFT         = ownPrefix + "ft-"   // and the key of a footer entry
+	hDead       = ownPrefix + "dead-" // and one of reason, text, route, lane, source, attempts, first, last
 	hMQFormat   = ownPrefix + "mq-format"
 	hMQCCSID    = ownPrefix + "mq-ccsid"
 	hMQEncoding = ownPrefix + "mq-encoding"

@@ -18,9 +18,10 @@
 // # What is promised
 //
 // A delivery is settled Accepted only after every lane that its routes chose has it: confirmed by the target, or synced to
-// the journal (delivery.md, section 3). A message that a target refuses for good is set aside, counted, and given back to its source after a
-// pause, so that it neither gets lost nor spins. Nothing is held in memory beyond the route's prefetch. No call of an
-// adapter is waited for without end: one that does not come back is abandoned with its object (bounded.go, sending.go).
+// the journal (delivery.md, section 3). A message that a target refuses for good is set aside, counted, and given back to
+// its source after a pause, so that it neither gets lost nor spins. Nothing is held in memory beyond the route's prefetch.
+// No call of an adapter is waited for without end: one that does not come back is abandoned with its object (bounded.go,
+// sending.go).
 //
 // # What is not
 //

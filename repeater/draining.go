@@ -46,7 +46,7 @@ func (b *store) mayFeed() bool {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
 	route := b.l.of.route
-	return b.failed == nil && len(b.fed) < route.InFlight+route.Batch.Count && b.fedBytes < route.PrefetchSize
+	return b.failed == nil && len(b.fed) < b.l.window()+route.Batch.Count && b.fedBytes < route.PrefetchSize
 }
 
 // read returns the next record to be sent: one that was set aside and is due again, or the next in order. It blocks until
@@ -181,11 +181,11 @@ func (b *store) open(rec spool.Item) *item {
 
 // mayBeSent reports whether a record of an earlier life may have been sent in it. lane.mu is held.
 func (b *store) mayBeSent(seq uint64) bool {
-	if seq > b.sent && !b.unsure[seq] {
-		b.doubtful--
-		return b.doubtful >= 0
+	if seq <= b.sent || b.unsure[seq] {
+		return true
 	}
-	return true
+	b.doubtful = max(0, b.doubtful-1)
+	return b.doubtful > 0
 }
 
 // offer puts it at the tail of the lane's queue, marked if it may have been sent before.
@@ -199,6 +199,7 @@ func (b *store) offer(ctx context.Context, it *item) {
 		b.unsure[it.seq] = true
 	}
 	it.maybe = it.maybe || b.unsure[it.seq]
+	it.refused = b.refused[it.seq]
 	b.fed[it.seq] = true
 	b.fedBytes += it.size
 	b.l.queue = append(b.l.queue, it)

@@ -24,7 +24,7 @@ type fate struct {
 func fateOf(k adapters.Kind) fate {
 	switch k {
 	case adapters.Permanent:
-		return fate{link: LinkUp}
+		return fate{pause: pauseRetry, link: LinkUp} // the pause is that of a lane in strict order, which stops at it
 	case adapters.Full:
 		return fate{again: true, probe: true, pause: pauseRetry, link: LinkBlocked}
 	case adapters.Denied, adapters.NotFound:

@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/bridge"
+	"github.com/posthouse/posthouse/routes"
 )
 
 // A flow moves the messages of one source. This file is the way of a message:
@@ -64,6 +65,8 @@ const settleTimeout = 10 * time.Second
 func (f *flow) run(ctx context.Context) {
 	work, cut := afterGrace(ctx, f.grace)
 	defer cut()
+	buried, closeDead := context.WithCancel(work)
+	dead := f.deadLanes(func(l *lane) { l.run(buried, work) })
 	var lanes sync.WaitGroup
 	for _, l := range f.lanes() {
 		lanes.Go(func() { l.run(ctx, work) })
@@ -72,6 +75,8 @@ func (f *flow) run(ctx context.Context) {
 		f.attach(ctx, work)
 	}
 	lanes.Wait()
+	closeDead() // the last to end: until here a message may become a dead letter
+	dead.Wait()
 }
 
 // attach opens the source and serves one session.
@@ -104,6 +109,17 @@ func (f *flow) lanes() []*lane {
 	var ls []*lane
 	for _, r := range f.routes {
 		ls = append(ls, r.lanes...)
+	}
+	return ls
+}
+
+// all are the lanes with those for dead letters.
+func (f *flow) all() []*lane {
+	ls := f.lanes()
+	for _, r := range f.routes {
+		if r.dead != nil {
+			ls = append(ls, r.dead)
+		}
 	}
 	return ls
 }
@@ -141,7 +157,7 @@ func (f *flow) serve(ctx, work context.Context, src adapters.Source, limits adap
 	wg.Wait()
 	s.kill(errOver) // what is answered from now on is nobody's business
 	s.parked.Wait()
-	for _, l := range f.lanes() {
+	for _, l := range f.all() {
 		l.purge()
 	}
 	closeBounded(src)
@@ -225,6 +241,10 @@ func (f *flow) take(ctx context.Context, s *session, ds []adapters.Delivery) {
 		}
 		p.open.Store(int32(len(p.items)))
 		for _, it := range p.items {
+			if it.unfit != "" {
+				it.lane.bury(it, it.unfit, it.why)
+				continue
+			}
 			out[it.lane] = append(out[it.lane], it)
 		}
 	}
@@ -247,7 +267,7 @@ func (f *flow) match(p *parcel) {
 		wanted = r.match(p) || wanted
 	}
 	if !wanted && len(f.routes) > 1 {
-		p.refuse(f.routes[0], reasonUnrouted, nil)
+		p.refuse(f.routes[0], reasonUnrouted, errUnwanted)
 	}
 }
 
@@ -257,8 +277,7 @@ func (r *routeRun) match(p *parcel) bool {
 	if r.route.Filter != nil {
 		ok, err := r.route.Filter.Match(p.m, r.route.Name)
 		if err != nil {
-			p.refuse(r, reasonFilter, err)
-			return true
+			return r.unfiltered(p, err)
 		}
 		if !ok {
 			r.count.filtered()
@@ -266,13 +285,32 @@ func (r *routeRun) match(p *parcel) bool {
 		}
 	}
 	if hops := p.m.Track.Path; slices.Contains(hops, r.hop) || len(hops) >= r.route.MaxHops {
-		p.refuse(r, reasonLoop, nil)
+		p.refuse(r, reasonLoop, errLoop)
 		return true
 	}
+	r.give(p)
+	return true
+}
+
+// unfiltered decides about a message on which the filter failed, and reports whether the route has taken it.
+func (r *routeRun) unfiltered(p *parcel, err error) bool {
+	switch r.route.OnFilterError {
+	case routes.FilterErrorSkip:
+		r.count.filterFailed()
+		return false
+	case routes.FilterErrorMatch:
+		r.give(p)
+	default:
+		p.refuse(r, reasonFilter, err)
+	}
+	return true
+}
+
+// give makes an item of p for each lane of r.
+func (r *routeRun) give(p *parcel) {
 	for _, l := range r.lanes {
 		p.items = append(p.items, &item{p: p, m: p.m, size: p.size, at: p.at, lane: l, id: l.ids.next()})
 	}
-	return true
 }
 
 // settleAll is step 5. It returns when the session is dead, or finished with nothing open. Where the broker does not

@@ -127,7 +127,7 @@ func (j *journal) opened(s *spool.Spool, rep *spool.RecoveryReport, took time.Du
 func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool) error {
 	old := s.Lanes()
 	for _, f := range r.flows {
-		for _, l := range f.lanes() {
+		for _, l := range f.all() {
 			if err := r.rename(ctx, s, l, old); err != nil {
 				return err
 			}
@@ -150,8 +150,8 @@ func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool) er
 // unsure reports whether some record has been sent and nobody knows whether it arrived.
 func (r *Repeater) unsure() bool {
 	for _, f := range r.flows {
-		for _, l := range f.lanes() {
-			if b := l.store; b != nil && (len(b.unsure) > 0 || b.first > 0 && b.doubtful > 0 && b.records > 0) {
+		for _, l := range f.all() {
+			if b := l.store; b != nil && (len(b.unsure) > 0 || b.doubtful > 0 && b.records > 0) {
 				return true
 			}
 		}

@@ -30,6 +30,7 @@ type lane struct {
 	now     func() time.Time
 	log     *slog.Logger
 	count   *laneCounts
+	local   bool // it has no target: what is in its journal stays there
 	shared  bool // other lanes serve the same source: a message may be with one target and not yet with another
 
 	back   backoff // between tries on a working connection
@@ -43,8 +44,12 @@ type lane struct {
 	shown  string        // the state that was logged last
 	since  time.Time     // since when
 	reason error         // of the last trouble of its store
+	stuck  error         // what a message was refused with that the lane stops at
 	wake   chan struct{} // new items, or room in the window
 }
+
+// window is how many messages may be sent and not yet confirmed.
+func (l *lane) window() int { return l.of.route.Window(&l.target) }
 
 // push takes items in order. It never blocks: the source's prefetch bounds what can come.
 func (l *lane) push(its []*item) {
@@ -88,6 +93,10 @@ func (l *lane) run(stop, work context.Context) {
 
 // deliver keeps a target open and sends.
 func (l *lane) deliver(stop, work context.Context) {
+	if l.local {
+		<-stop.Done()
+		return
+	}
 	for stop.Err() == nil {
 		var t adapters.Target
 		err := l.gate.open(stop, l.end, func(ctx context.Context) (err error) {
@@ -107,7 +116,7 @@ func (l *lane) deliver(stop, work context.Context) {
 // use sends through t until something fails or stop ends, then waits as the failure's fate says. It reports whether t
 // can be used again.
 func (l *lane) use(stop, work context.Context, t adapters.Target) bool {
-	l.work(l.streak == 0)
+	l.work(l.streak == 0 || l.idle())
 	s := newSending(l, t, l.streak > 0)
 	err := s.run(stop, work)
 	l.work(false)
@@ -128,12 +137,23 @@ func (l *lane) use(stop, work context.Context, t adapters.Target) bool {
 	}
 	l.streak++
 	f := fateOf(kind)
+	if kind == adapters.Permanent && l.isStuck() {
+		f.pause = pauseSlow
+	}
 	l.end.failed(l.linkAfter(f), err)
 	if kind == adapters.Lost {
 		l.gate.lost(err)
 	}
 	l.rest(stop, f.pause)
 	return !f.reopen && stop.Err() == nil
+}
+
+// idle reports whether there is nothing to send: then an attached target is all that can be known to work.
+func (l *lane) idle() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	b := l.store
+	return len(l.queue) == 0 && (b == nil || len(b.incoming) == 0 && b.appending == 0 && b.waiting() == 0)
 }
 
 // linkAfter is the state after a failure; three in a row on a working connection are a blocked link.
@@ -180,9 +200,9 @@ func (l *lane) cut(probing, stopping bool) (its []*item, more bool) {
 	if stopping {
 		l.queue = slices.DeleteFunc(l.queue, func(it *item) bool { return l.giveBack(it, it.renounce()) })
 	}
-	limit := min(l.of.route.Batch.Count, l.of.route.InFlight-l.flying)
+	limit := min(l.of.route.Batch.Count, l.window()-l.flying)
 	if b := l.store; b != nil {
-		limit -= max(0, limit-(l.of.route.InFlight-l.flying-b.unmarked))
+		limit -= max(0, limit-(l.window()-l.flying-b.unmarked))
 		if b.yielding && !stopping {
 			limit = 0
 		}
@@ -198,7 +218,7 @@ func (l *lane) cut(probing, stopping bool) (its []*item, more bool) {
 // giveBack answers for it, if so decided, as for one that is not sent. l.mu is held.
 func (l *lane) giveBack(it *item, yes bool) bool {
 	switch {
-	case yes && it.p == nil:
+	case yes && it.record():
 		l.store.unfeed(it)
 	case yes:
 		it.answer(itemReturned)
@@ -285,14 +305,32 @@ func (l *lane) fitted(it *item, f fitted) bool {
 	case f.err == nil:
 		return true
 	case errors.Is(f.err, bridge.ErrExpired):
-		l.of.count.expired.Add(1)
-		it.answer(itemConfirmed)
+		l.expired(it, f.err)
 	default:
-		l.of.refused(it.source(), unsendable(f.err), f.err)
-		it.answer(itemRefused)
+		l.refuse(it, unsendable(f.err), f.err)
 	}
 	l.landed(1)
 	return false
+}
+
+// expired does with a message whose time is over what the route says.
+func (l *lane) expired(it *item, err error) {
+	l.of.count.expired.Add(1)
+	if dead := l.of.dead; dead != nil && l.of.route.Expired == routes.ExpiredDeadLetter {
+		it.refused.again(time.Now())
+		dead.bury(it, reasonExpired, err)
+		return
+	}
+	it.answer(itemConfirmed)
+}
+
+// aside is how long a refused message waits before it is tried again: longer each time.
+func (l *lane) aside(it *item) time.Duration {
+	b := backoff{delay: l.of.route.Retry.Delay, max: l.of.route.Retry.MaxDelay, jitter: 0.2, failures: it.refused.times - 1}
+	if l.of.dead == nil || l.poison(it, reasonRejected) {
+		b.failures = 64 // the longest: an operator has to mend it
+	}
+	return b.next()
 }
 
 // fit makes the message that is sent: Posthouse's identity, the record key, the target's header conventions.
@@ -314,7 +352,7 @@ func (l *lane) fit(it *item) (*adapters.Message, []bridge.Note, error) {
 	if l.of.route.Expired == routes.ExpiredDeliver && m.Expires != 0 && m.Expires <= l.now().UnixMilli() {
 		m.Expires = 0 // the route says that a late message is still wanted
 	}
-	return bridge.Fit(m, l.caps.Headers, bridge.Options{}, l.now())
+	return bridge.Fit(m, l.caps.Headers, bridge.Options{Dead: it.dead}, l.now())
 }
 
 // errExpression marks a failure of an expression of the operator's.
@@ -332,8 +370,8 @@ func unsendable(err error) string {
 	return reasonInvalid
 }
 
-// refusal names why the target does not take a message.
-func refusal(err error) string {
+// refusalOf names why the target does not take a message.
+func refusalOf(err error) string {
 	if errors.Is(err, adapters.ErrTooLarge) {
 		return reasonTooLarge
 	}

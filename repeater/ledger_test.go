@@ -70,11 +70,11 @@ func seedsToRun(t *testing.T) []uint64 {
 }
 
 // teeth proves that the faults have hit something: a ledger that saw no resend says nothing.
-type teeth struct{ messages, resent, redelivered, refused int }
+type teeth struct{ messages, resent, redelivered, refused, buried int }
 
 func (k *teeth) check(t *testing.T) {
-	t.Logf("%d messages, %d resent, %d given out again by their source, %d refused", k.messages, k.resent, k.redelivered, k.refused)
-	if k.resent == 0 || k.redelivered == 0 || k.refused == 0 {
+	t.Logf("%d messages, %d resent, %d given out again by their source, %d refused, %d dead letters", k.messages, k.resent, k.redelivered, k.refused, k.buried)
+	if k.resent == 0 || k.redelivered == 0 || k.refused == 0 || k.buried == 0 {
 		t.Error("void: the faults have hit nothing")
 	}
 }
@@ -136,10 +136,14 @@ func (l *ledger) spool() {
 		return
 	}
 	l.disk = spooltest.NewDisk()
-	l.table.Spool = &routes.Spool{Dir: "spool", SegmentSize: 32 << 10}
+	l.table.Spool = &routes.Spool{Dir: "spool", SegmentSize: 128 << 10}
 	l.opts.SpoolFS = l.disk
 	l.route.Spool = routes.RouteSpool{Mode: mode, SlowAfter: 20 * time.Second}
-	l.story = append(l.story, "spool "+string(mode))
+	l.route.MaxAttempts = 1 + l.rng.IntN(3)
+	if l.rng.IntN(2) == 0 {
+		l.route.DeadLetter = &routes.Target{Addr: addr([2]string{"a", "dead"})}
+	}
+	l.story = append(l.story, fmt.Sprintf("spool %s, %d attempts, dead letters at a: %v", mode, l.route.MaxAttempts, l.route.DeadLetter != nil))
 }
 
 // sicken puts an adapter between engine and mem whose calls can be made to hang; for some seeds its targets cannot post.
@@ -365,7 +369,9 @@ func (l *ledger) drained() {
 	l.t.Helper()
 	l.empty("a", "in")
 	l.until("an empty spool", func() bool {
-		return !slices.ContainsFunc(l.rep.Status().Routes[0].Lanes, func(s repeater.LaneStatus) bool { return s.Spooled > 0 })
+		r := l.rep.Status().Routes[0]
+		return !slices.ContainsFunc(r.Lanes, func(s repeater.LaneStatus) bool { return s.Spooled > 0 }) &&
+			(r.Dead == nil || r.Dead.State == "local" || r.Dead.Spooled == 0)
 	})
 	l.up()
 	for _, lane := range l.rep.Status().Routes[0].Lanes {
@@ -378,16 +384,47 @@ func (l *ledger) drained() {
 // audit compares what every target holds with what was put in.
 func (l *ledger) audit(tally *teeth) {
 	tally.messages += l.total
-	for _, b := range l.targets {
+	dead := l.buried()
+	for i, b := range l.targets {
 		n, _ := l.brokers[b].Len("out")
 		got := l.take(b, "out", n)
-		if missing := l.missing(got); len(missing) > 0 {
+		buried := dead[fmt.Sprint("orders/", b, i)]
+		tally.buried += len(buried)
+		missing := l.missing(got)
+		for n := range buried {
+			if !l.refused[b][n] {
+				l.t.Errorf("%s: %d is a dead letter and was never refused", b, n)
+			}
+		}
+		if missing = slices.DeleteFunc(missing, func(n int) bool { return buried[n] }); len(missing) > 0 {
 			l.t.Errorf("%s: lost %v", b, missing)
 		}
 		l.ordered(b, got)
 		l.explained(b, got, tally)
 		tally.refused += len(l.refused[b])
 	}
+}
+
+// buried returns the dead letters by lane.
+func (l *ledger) buried() map[string]map[int]bool {
+	dead := map[string]map[int]bool{}
+	note := func(lane string, n int) {
+		if dead[lane] == nil {
+			dead[lane] = map[int]bool{}
+		}
+		dead[lane][n] = true
+	}
+	n, _ := l.brokers["a"].Len("dead")
+	for _, m := range l.take("a", "dead", n) {
+		lane, _ := m.Prop("posthouse-dead-lane")
+		note(lane.Str(), number(m))
+	}
+	if l.disk != nil {
+		for _, b := range (&depot{world: l.world, disk: l.disk}).dug() {
+			note(b.why.Lane, b.n)
+		}
+	}
+	return dead
 }
 
 func (l *ledger) missing(got []*adapters.Message) (lost []int) {

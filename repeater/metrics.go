@@ -20,6 +20,7 @@ type metrics struct {
 	settleErrors, unclass     *prometheus.CounterVec
 	abandoned, notes          *prometheus.CounterVec
 	spooled, turnedAway       *prometheus.CounterVec
+	dead                      *prometheus.CounterVec
 	corrupt                   prometheus.Counter
 	sync                      prometheus.Histogram
 	latency, confirm          *prometheus.HistogramVec
@@ -57,7 +58,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		received:       counter("route_received_messages_total", "Messages received from the source.", "route"),
 		receivedBytes:  counter("route_received_bytes_total", "Bytes of messages received from the source.", "route"),
 		filtered:       counter("route_filtered_messages_total", "Messages that the route did not want.", "route", "reason"),
-		refused:        counter("route_refused_messages_total", "Times a message was set aside and given back to its source.", "route", "reason"),
+		refused:        counter("route_refused_messages_total", "Times a message was refused: by the target, or because it could not be made into one for it.", "route", "reason"),
 		expired:        counter("route_expired_messages_total", "Messages dropped because their expiry had passed.", "route"),
 		forwarded:      counter("route_forwarded_messages_total", "Messages confirmed by the target.", "route", "target"),
 		forwardedBytes: counter("route_forwarded_bytes_total", "Bytes of messages confirmed by the target.", "route", "target"),
@@ -65,6 +66,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		duplicates:     counter("route_duplicate_messages_total", "Messages that may have arrived twice.", "route", "kind"),
 		settleErrors:   counter("route_settle_errors_total", "Settles that the source did not take.", "route"),
 		unclass:        counter("lane_unclassified_errors_total", "Errors without a kind: bugs of an adapter.", "route", "target"),
+		dead:           counter("route_dead_lettered_messages_total", "Messages that became dead letters.", "route", "reason"),
 		spooled:        counter("spool_appended_messages_total", "Messages written to the spool.", "route", "target"),
 		turnedAway:     counter("spool_turned_away_messages_total", "Messages handed back because the spool had no room.", "route", "target"),
 		corrupt:        one("spool_corrupt_records_total", "Records that were in the spool and cannot be read any more."),
@@ -123,6 +125,15 @@ func (c *routeCounts) noted(ns []bridge.Note) {
 	}
 }
 
+func (c *routeCounts) filterFailed() {
+	c.filteredN.Add(1)
+	c.m.filtered.WithLabelValues(c.route, reasonFilter).Inc()
+}
+
+func (c *routeCounts) dead(reason string) {
+	c.m.dead.WithLabelValues(c.route, reason).Inc()
+}
+
 // laneCounts are the counters of one lane.
 type laneCounts struct {
 	forwarded, bytes      prometheus.Counter
@@ -172,5 +183,6 @@ func (l *lane) confirmed(it *item, sent time.Time) {
 	if it.maybe {
 		l.count.duplicates.Inc()
 	}
+	l.freed()
 	it.answer(itemConfirmed)
 }

@@ -4,7 +4,7 @@ package repeater
 const (
 	msgLinkUp      = "link is up"
 	msgLinkTrouble = "link is not up"
-	msgRefused     = "message set aside: refused for good, goes back to its source after a pause"
+	msgRefused     = "message refused"
 	msgSettle      = "could not settle at the source: it will give the messages out again"
 	msgUnclass     = "error without a kind: a bug of the adapter"
 	msgSilent      = "no answer from the source in time: abandoned"
@@ -32,5 +32,6 @@ const (
 	reasonInvalid  = "invalid"      // cannot be expressed in the target's protocol
 	reasonFilter   = "filter-error" // an expression failed on it
 	reasonLoop     = "loop"         // has been on this route before, or made too many hops
+	reasonExpired  = "expired"      // its time was over, and the route says dead-letter
 	reasonUnrouted = "unroutable"   // no route of its source wants it
 )

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/posthouse/posthouse/adapters"
+	"github.com/posthouse/posthouse/bridge"
 )
 
 // A parcel is one delivery on its way: it knows which lanes have to answer for it before it can be settled.
@@ -36,12 +37,28 @@ type item struct {
 	noted bool   // the notes of its conversion are counted
 	state itemState
 
-	p   *parcel // nil: it comes from the journal
-	seq uint64  // in the journal
+	refused refusal // by the target
+
+	p   *parcel // nil: it comes from the journal, or is a dead letter
+	seq uint64  // of its record in the journal; 0: it has none
+
+	unfit string // why it goes to the dead letters before any lane saw it, "" otherwise
+	why   error  // with unfit
+
+	origin *item        // of a dead letter: what waits for it to be durable; nil once it is
+	dead   *bridge.Dead // of a dead letter: why it is one
 }
 
+// record reports whether it is read from the journal, and can be read again.
+func (it *item) record() bool { return it.seq != 0 }
+
 // gone reports whether nobody waits for it any more: its broker gives it out again.
-func (it *item) gone() bool { return it.p != nil && it.p.s.isDead() }
+func (it *item) gone() bool {
+	if it.origin != nil {
+		return it.origin.gone()
+	}
+	return it.p != nil && it.p.s.isDead()
+}
 
 // begin reports whether it may be sent, or written to the journal.
 func (it *item) begin() bool { return it.p == nil || it.p.begin() }
@@ -86,7 +103,11 @@ const (
 
 // answer notes what became of it and, when it was the last of its parcel, decides about the settle.
 func (it *item) answer(st itemState) {
-	if it.p == nil {
+	switch {
+	case it.origin != nil:
+		it.buried(st)
+		return
+	case it.p == nil:
 		it.lane.store.answered(it, st)
 		return
 	}
@@ -96,10 +117,16 @@ func (it *item) answer(st itemState) {
 	}
 }
 
-// refuse marks p as refused on route r before any lane saw it.
+// refuse makes p a dead letter of route r before any lane of it saw it; without dead letters it is marked as unwanted.
 func (p *parcel) refuse(r *routeRun, reason string, err error) {
-	p.unwanted = true
-	r.refused(p.d.SourceID, reason, err)
+	r.refused(p.d.SourceID, reason, 1, err)
+	if r.dead == nil {
+		p.unwanted = true
+		return
+	}
+	it := &item{p: p, m: p.m, size: p.size, at: p.at, lane: r.dead, id: r.dead.ids.next(), unfit: reason, why: err}
+	it.refused.again(p.at)
+	p.items = append(p.items, it)
 }
 
 // conclude decides the settle of p: Accepted only if every lane has confirmed it.
@@ -126,24 +153,30 @@ func (p *parcel) conclude() {
 }
 
 // park keeps a refused parcel for a pause, so that it cannot spin between source and target. Then it goes back to its
-// source; but if another lane has confirmed it, only the lanes that refused it get it again, or the others would have
-// it twice. Where there is no such lane, it is held until the repeater stops.
+// source; but where refusals are counted, or another lane has confirmed it, only the lanes that refused it get it again:
+// the others would have it twice. Where there is no such lane, it is held until the repeater stops.
 func (p *parcel) park(confirmed bool) {
 	defer p.s.parked.Done()
-	full := p.pause()
-	for full && confirmed && p.unwanted {
-		full = p.pause()
+	again := p.refusedItems()
+	keep, rest := confirmed, p.f.pause()
+	for i, it := range again {
+		if it.lane.of.dead != nil {
+			keep = true
+		}
+		if d := it.lane.aside(it); it.state == itemRefused && (i == 0 || d < rest) {
+			rest = d
+		}
 	}
-	if !full || !confirmed {
+	full := p.pause(rest)
+	for full && keep && len(again) == 0 {
+		full = p.pause(rest)
+	}
+	if !full || !keep {
 		p.s.ready(p, adapters.Released)
 		return
 	}
-	var again []*item
-	for _, it := range p.items {
-		if it.state == itemRefused || it.state == itemTurnedAway {
-			it.state = itemOpen
-			again = append(again, it)
-		}
+	for _, it := range again {
+		it.state = itemOpen
 	}
 	p.open.Store(int32(len(again)))
 	for _, it := range again {
@@ -151,10 +184,19 @@ func (p *parcel) park(confirmed bool) {
 	}
 }
 
-// pause waits out the longest retry delay of the routes concerned and reports whether it did: it ends early when the
-// repeater stops or the session dies.
-func (p *parcel) pause() bool {
-	t := time.NewTimer(jittered(p.f.pause(), 0.2))
+// refusedItems are those that have to be tried again.
+func (p *parcel) refusedItems() (its []*item) {
+	for _, it := range p.items {
+		if it.state == itemRefused || it.state == itemTurnedAway {
+			its = append(its, it)
+		}
+	}
+	return its
+}
+
+// pause waits for d and reports whether it did: it ends early when the repeater stops or the session dies.
+func (p *parcel) pause(d time.Duration) bool {
+	t := time.NewTimer(d)
 	defer t.Stop()
 	select {
 	case <-t.C:

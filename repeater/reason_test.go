@@ -17,8 +17,8 @@ func TestReasonsTellConversionFromRefusal(t *testing.T) {
 		{unsendable(permanent), reasonInvalid},
 		{unsendable(large), reasonTooLarge},
 		{unsendable(expression), reasonFilter},
-		{refusal(permanent), reasonRejected},
-		{refusal(large), reasonTooLarge},
+		{refusalOf(permanent), reasonRejected},
+		{refusalOf(large), reasonTooLarge},
 	} {
 		if c.got != c.want {
 			t.Errorf("reason %q, want %q", c.got, c.want)

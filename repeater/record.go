@@ -9,7 +9,8 @@ import (
 )
 
 // A record of the journal holds one message for one lane. Its body is the binary form of the canonical message, whose
-// Track.ID is the posthouse-id that it keeps for every send. Its id is the source's own name for the delivery.
+// Track.ID is the posthouse-id that it keeps for every send. Its id is the source's own name for the delivery; of a
+// dead letter, why it is one.
 
 // recordMaybe is a flag of a record: its message was sent before it was spooled, and nobody knows whether it arrived.
 const recordMaybe uint16 = 1
@@ -32,7 +33,10 @@ func encodeRecord(it *item) (spool.Record, error) {
 	if it.maybe {
 		r.Flags = recordMaybe
 	}
-	if it.p != nil {
+	switch {
+	case it.dead != nil:
+		r.ID = encodeDead(it.dead)
+	case it.p != nil:
 		r.ID = []byte(it.p.d.SourceID)
 	}
 	return r, nil
@@ -55,6 +59,6 @@ func (l *lane) decodeItem(rec spool.Item) (*item, error) {
 	}
 	return &item{
 		m: m, size: m.Size(), at: time.UnixMilli(m.Received), lane: l, id: m.Track.ID,
-		maybe: rec.Flags&recordMaybe != 0, seq: rec.Seq,
+		maybe: rec.Flags&recordMaybe != 0, seq: rec.Seq, dead: decodeDead(rec.ID),
 	}, nil
 }

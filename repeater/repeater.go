@@ -72,10 +72,12 @@ type Repeater struct {
 type routeRun struct {
 	route *routes.Route
 	hop   string // REPEATER/ROUTE, the entry in posthouse-path
+	from  string // BROKER/NAME
 	lanes []*lane
+	dead  *lane // for dead letters; nil: refused messages go back to their source after a pause
 	count *routeCounts
 	log   *slog.Logger
-	fold  fold // of lines about refused messages
+	fold  *fold // of lines about refused messages
 }
 
 // New wires t. It reads the secrets, so its error may be a *routes.SecretError; nothing is connected.
@@ -115,6 +117,7 @@ func (r *Repeater) newJournal() {
 		for _, t := range route.To {
 			known[route.Name+"/"+t.Name] = true
 		}
+		known[route.Name+"/"+deadLane] = true
 	}
 	r.journal = &journal{dir: spoolDir(r.table.Spool, r.opts.Name), cfg: r.table.Spool, log: r.opts.Log, known: known}
 }
@@ -156,28 +159,55 @@ func (r *Repeater) newFlow(first *routes.Route, gates map[string]*gate, m *metri
 
 func (r *Repeater) newRoute(route *routes.Route, gates map[string]*gate, m *metrics, ids *identity) *routeRun {
 	run := &routeRun{
-		route: route, hop: r.opts.Name + "/" + route.Name, count: m.route(route.Name),
-		log: r.opts.Log.With("route", route.Name),
+		route: route, hop: r.opts.Name + "/" + route.Name, from: route.From.String(), count: m.route(route.Name),
+		log: r.opts.Log.With("route", route.Name), fold: new(fold),
 	}
 	for _, t := range route.To {
-		b := r.table.Brokers[t.Addr.Broker]
-		cfg := r.configs[b.Name]
-		cfg.Client = r.opts.Name + "." + route.Name
-		cfg.Limits = adapters.Limits{
-			InFlight: route.InFlight, MaxSize: route.MaxMessageSize, Confirm: route.ConfirmTimeout,
-		}.WithDefaults()
-		log := run.log.With("target", t.Name, "broker", b.Name)
-		l := &lane{
-			name: route.Name + "/" + t.Name, of: run, target: t, adapter: r.kinds[b.Kind], cfg: cfg,
-			caps: r.kinds[b.Kind].Capabilities(cfg), gate: gates[b.Name], end: newEnd(log.With("end", "target")),
-			ids: ids.lane(), now: r.opts.Now, log: log, count: m.lane(route.Name, t.Name),
-			back: backoff{delay: route.Retry.Delay, max: route.Retry.MaxDelay, jitter: 0.2},
-			wake: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
-		}
-		l.end.changed = l.linkChanged
-		run.lanes = append(run.lanes, l)
+		run.lanes = append(run.lanes, r.newLane(run, t, gates, m, ids))
 	}
+	run.dead = r.newDead(run, gates, m, ids)
 	return run
+}
+
+// newDead makes the lane for dead letters; nil if they have no place: no target, and no journal to keep them in.
+func (r *Repeater) newDead(run *routeRun, gates map[string]*gate, m *metrics, ids *identity) *lane {
+	target := run.route.DeadLetter
+	if target == nil && r.table.Spool == nil {
+		return nil
+	}
+	own := *run.route
+	own.Spool, own.DrainRate, own.Order, own.Expired = routes.RouteSpool{Mode: routes.SpoolAlways}, 0, routes.OrderSource, routes.ExpiredDeliver
+	of := *run
+	of.route, of.lanes = &own, nil
+	if target != nil {
+		t := *target
+		t.Name = deadLane
+		return r.newLane(&of, t, gates, m, ids)
+	}
+	return &lane{
+		name: run.route.Name + "/" + deadLane, of: &of, target: routes.Target{Name: deadLane}, local: true,
+		end: newEnd(run.log), ids: ids.lane(), now: r.opts.Now, log: run.log.With("target", deadLane), count: m.lane(run.route.Name, deadLane),
+		wake: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
+	}
+}
+
+func (r *Repeater) newLane(run *routeRun, t routes.Target, gates map[string]*gate, m *metrics, ids *identity) *lane {
+	route, b := run.route, r.table.Brokers[t.Addr.Broker]
+	cfg := r.configs[b.Name]
+	cfg.Client = r.opts.Name + "." + route.Name
+	cfg.Limits = adapters.Limits{
+		InFlight: route.Window(&t), MaxSize: route.MaxMessageSize, Confirm: route.ConfirmTimeout,
+	}.WithDefaults()
+	log := run.log.With("target", t.Name, "broker", b.Name)
+	l := &lane{
+		name: route.Name + "/" + t.Name, of: run, target: t, adapter: r.kinds[b.Kind], cfg: cfg,
+		caps: r.kinds[b.Kind].Capabilities(cfg), gate: gates[b.Name], end: newEnd(log.With("end", "target")),
+		ids: ids.lane(), now: r.opts.Now, log: log, count: m.lane(route.Name, t.Name),
+		back: backoff{delay: route.Retry.Delay, max: route.Retry.MaxDelay, jitter: 0.2},
+		wake: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
+	}
+	l.end.changed = l.linkChanged
+	return l
 }
 
 // Run serves all routes until ctx ends, then stops receiving, settles what is confirmed, returns the rest to the
@@ -256,10 +286,10 @@ func (r *Repeater) targetName(route string, i int) string {
 }
 
 // refused counts and logs that a message was set aside on this route: the first in full, then one a minute.
-func (r *routeRun) refused(id, reason string, err error) {
+func (r *routeRun) refused(id, reason string, times int, err error) {
 	r.count.refused(reason)
 	if more, ok := r.fold.line(time.Now()); ok {
-		r.log.Warn(msgRefused, "reason", reason, "msg_id", id, "err", err, "repeats", more)
+		r.log.Warn(msgRefused, "reason", reason, "msg_id", id, "attempt", times, "err", err, "repeats", more)
 	}
 }
 
@@ -288,5 +318,5 @@ func (f *flow) pause() time.Duration {
 	for _, r := range f.routes {
 		d = max(d, r.route.Retry.MaxDelay)
 	}
-	return d
+	return jittered(d, 0.2)
 }

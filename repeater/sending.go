@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"github.com/posthouse/posthouse/adapters"
+	"github.com/posthouse/posthouse/bridge"
 )
 
 // A sending is the use of one open target until something fails. It posts batches without waiting for the last one's
@@ -209,6 +210,9 @@ func (s *sending) load(f *flight, fs []fitted) []*adapters.Message {
 	if s.abandoned {
 		return nil
 	}
+	if s.stuck(f, fs) {
+		return nil
+	}
 	ms, its := make([]*adapters.Message, 0, len(fs)), f.its[:0:len(fs)]
 	for i, it := range f.its {
 		if s.l.fitted(it, fs[i]) {
@@ -224,6 +228,19 @@ func (s *sending) load(f *flight, fs []fitted) []*adapters.Message {
 		f.due = f.at.Add(patience * s.l.cfg.Limits.Confirm)
 	}
 	return ms
+}
+
+// stuck puts f back if one of its messages cannot be sent and the lane stops at it. s.mu is held.
+func (s *sending) stuck(f *flight, fs []fitted) bool {
+	for i, it := range f.its {
+		if err := fs[i].err; err != nil && !errors.Is(err, bridge.ErrExpired) && s.l.stopsAt(it, unsendable(err), err) {
+			s.pending = append(s.pending, f.its...)
+			s.remove(f)
+			s.failLocked(&adapters.Error{Op: "convert", Addr: s.l.target.Addr, Kind: adapters.Permanent, Err: err})
+			return true
+		}
+	}
+	return false
 }
 
 // A handed batch has a receipt, or was not taken.
@@ -336,8 +353,11 @@ func (s *sending) settle(f *flight, it *item, err error) (again bool) {
 		}
 		return true
 	}
-	s.l.of.refused(it.source(), refusal(err), err)
-	it.answer(itemRefused)
+	if s.l.stopsAt(it, refusalOf(err), err) {
+		s.failLocked(err)
+		return true
+	}
+	s.l.refuse(it, refusalOf(err), err)
 	return false
 }
 

@@ -550,7 +550,7 @@ func TestRefusalsAreFoldedInTheLog(t *testing.T) {
 		w.start()
 		pass(10 * time.Minute)
 		w.halt()
-		lines := strings.Count(log.String(), "message set aside")
+		lines := strings.Count(log.String(), "message refused")
 		if lines < 5 || lines > 11 {
 			t.Errorf("%d lines about 40 messages refused for ten minutes", lines)
 		}

@@ -27,7 +27,7 @@ func spooling(t *testing.T, mode routes.SpoolMode, f func(d *depot)) {
 		d := &depot{world: w, r: r, disk: spooltest.NewDisk()}
 		w.table.Spool = &routes.Spool{Dir: "spool", SegmentSize: 32 << 10}
 		w.opts.SpoolFS = d.disk
-		r.Spool = routes.RouteSpool{Mode: mode, SlowAfter: 30 * time.Second}
+		r.Spool, r.MaxAttempts = routes.RouteSpool{Mode: mode, SlowAfter: 30 * time.Second}, 1<<30
 		f(d)
 	})
 }

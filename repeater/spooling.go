@@ -93,9 +93,15 @@ func (b *store) appendOnce(work context.Context, its []*item) {
 		b.landed(nil)
 		return
 	}
-	switch _, err := b.j.Append(work, recs...); {
+	_, err := b.j.Append(work, recs...)
+	var part *spool.PartError
+	if errors.As(err, &part) {
+		b.written(its[:part.Written], part.Err)
+		its, err = its[part.Written:], part.Err
+	}
+	switch {
 	case err == nil:
-		b.written(its)
+		b.written(its, nil)
 	case errors.Is(err, spool.ErrTooLarge):
 		b.tooLarge(its, err)
 	case errors.Is(err, spool.ErrFull), errors.Is(err, spool.ErrLaneFull):
@@ -115,8 +121,7 @@ func (b *store) encode(its []*item) (ok []*item, recs []spool.Record) {
 	for _, it := range its {
 		r, err := encodeRecord(it)
 		if err != nil {
-			b.l.of.refused(it.source(), reasonInvalid, err)
-			it.answer(itemRefused)
+			b.l.refuse(it, reasonInvalid, err)
 			continue
 		}
 		ok, recs = append(ok, it), append(recs, r)
@@ -132,12 +137,15 @@ func (b *store) landed(again []*item) {
 	b.incoming = append(again[:len(again):len(again)], b.incoming...)
 }
 
-// written counts its as records and answers for them: they are on disk.
-func (b *store) written(its []*item) {
+// written counts its as records and answers for them: they are on disk. full says why those behind them are not.
+func (b *store) written(its []*item, full error) {
 	b.l.mu.Lock()
-	b.appending, b.single, b.full = 0, false, nil
+	b.appending, b.single = 0, false
+	if full == nil && len(b.incoming) == 0 { // or it would be full and not full in turns
+		b.full = nil
+	}
 	b.records += uint64(len(its))
-	b.eager = b.eager && b.records <= uint64(b.l.of.route.InFlight)
+	b.eager = b.eager && b.records <= uint64(b.l.window())
 	b.appended += int64(len(its))
 	b.l.note(nil)
 	b.l.mu.Unlock()
@@ -148,8 +156,7 @@ func (b *store) written(its []*item) {
 // tooLarge tries the items one by one, and refuses the one that the journal cannot take.
 func (b *store) tooLarge(its []*item, err error) {
 	if len(its) == 1 {
-		b.l.of.refused(its[0].source(), reasonTooLarge, err)
-		its[0].answer(itemRefused)
+		b.l.refuse(its[0], reasonTooLarge, err)
 		its = nil
 	}
 	b.landed(its)
@@ -183,23 +190,24 @@ func (b *store) awaitSpace(work context.Context, quota bool) {
 	tick := time.NewTicker(spaceTick)
 	defer tick.Stop()
 	for {
+		try := false
 		select {
 		case <-b.space:
 		case <-tick.C:
-			if !quota {
-				return
-			}
+			try = !quota // only an append can tell whether the disk has room
 		case <-work.Done():
 			return
 		}
-		if !quota || b.roomy() || b.over() {
+		if try || b.roomy() || b.over() {
 			return
 		}
 	}
 }
 
 // roomy reports whether a lane that was full may go on.
-func (b *store) roomy() bool { return float64(b.j.Stats().Bytes) < resumeBelow*float64(b.quota) }
+func (b *store) roomy() bool {
+	return b.journal.Stats().State == spool.OK && (b.quota == 0 || float64(b.j.Stats().Bytes) < resumeBelow*float64(b.quota))
+}
 
 func (b *store) over() bool {
 	b.l.mu.Lock()

@@ -26,6 +26,7 @@ type RouteStatus struct {
 	Filtered int64        `json:"filtered_messages"`
 	Refused  int64        `json:"refused_messages"` // times one was set aside
 	Lanes    []LaneStatus `json:"lanes"`
+	Dead     *LaneStatus  `json:"dead_letters,omitempty"` // the lane for dead letters; its spooled messages are those that are kept here
 }
 
 // LaneStatus is one route × one target.
@@ -57,6 +58,7 @@ const (
 	stateFull        = "full"         // no room in the journal: nothing is received
 	stateHeld        = "held"         // too many refused messages are set aside
 	stateBlocked     = "blocked"      // refused by the broker, or away while there is no spool
+	stateLocal       = "local"        // dead letters stay in the journal
 	stateFailed      = "failed"       // the journal takes nothing until the next start
 )
 
@@ -84,6 +86,10 @@ func (f *flow) status() []RouteStatus {
 				s.State = st.State
 			}
 		}
+		if r.dead != nil {
+			st := r.dead.status()
+			s.Dead = &st
+		}
 		out = append(out, s)
 	}
 	return out
@@ -93,6 +99,8 @@ func (f *flow) status() []RouteStatus {
 func (l *lane) state() string {
 	b, link := l.store, l.end.current()
 	switch {
+	case l.stuck != nil:
+		return stateHeld
 	case b == nil:
 		return linkStates[link]
 	case b.failed != nil:
@@ -103,9 +111,11 @@ func (l *lane) state() string {
 		return stateHeld
 	case !b.stored:
 		return linkStates[link]
+	case l.local:
+		return stateLocal
 	case !b.working || link != LinkUp:
 		return stateSpooling
-	case b.mode == routes.SpoolAlways && b.waiting() <= uint64(l.of.route.InFlight):
+	case b.mode == routes.SpoolAlways && b.waiting() <= uint64(l.window()):
 		return statePassThrough // it keeps up
 	}
 	return stateDraining

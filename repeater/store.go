@@ -54,14 +54,16 @@ type store struct {
 	full      error                // why nothing can be appended now
 	failed    error                // why nothing will ever be appended
 	held      map[uint64]time.Time // refused by the target, and when they are tried again
+	refused   map[uint64]refusal   // what is known of them, and of those under way again
 	unsure    map[uint64]bool      // sent with unknown outcome
 	sent      uint64               // records up to here may have been sent in an earlier life
 	doubtful  int                  // and so many behind them
 	appended  int64                // since the start
 }
 
-// maxHeld is how many refused messages a lane sets aside before it stops at them.
-const maxHeld = 1000
+// maxHeld is how many refused messages a lane sets aside before it stops at them. It is also how far the first record that
+// may have been sent can lie behind a window after an unclean stop.
+const maxHeld = 256
 
 var errSlow = errors.New("the target is too slow for the source")
 
@@ -74,13 +76,13 @@ func newStore(l *lane, journal *spool.Spool, j *spool.Lane, clean bool) *store {
 		quota: route.Spool.MaxSize, maxAge: route.Spool.MaxAge, first: st.Next, records: st.Live,
 		stored: st.Live > 0 || route.Spool.Mode == routes.SpoolAlways,
 		grow:   make(chan struct{}, 1), marks: make(chan struct{}, 1), room: make(chan struct{}, 1), space: make(chan struct{}, 1),
-		held: map[uint64]time.Time{}, fed: map[uint64]bool{}, unsure: map[uint64]bool{},
+		held: map[uint64]time.Time{}, fed: map[uint64]bool{}, unsure: map[uint64]bool{}, refused: map[uint64]refusal{},
 	}
 	if route.DrainRate > 0 {
 		b.rate = rate.NewLimiter(rate.Limit(route.DrainRate), max(1, route.DrainRate/10))
 	}
-	if !clean { // what was sent and not marked lies before the last mark, or within a window behind it
-		b.sent, b.doubtful = st.Done, route.InFlight
+	if !clean { // what was sent and not marked lies before the last mark, or within a window and what was set aside behind it
+		b.sent, b.doubtful = st.Done, l.window()+maxHeld
 	}
 	j.SetQuota(b.quota)
 	return b
@@ -124,7 +126,7 @@ func (b *store) pauses() bool {
 	case routes.SpoolNever:
 		return true
 	case routes.SpoolAuto:
-		return b.working && !b.eager && b.waiting() <= uint64(b.l.of.route.InFlight)
+		return b.working && !b.eager && b.waiting() <= uint64(b.l.window())
 	}
 	return false
 }
@@ -188,12 +190,15 @@ func (l *lane) recall() []*item {
 // parcels returns what of its does not come from the journal; the rest is read again. lane.mu is held.
 func (l *lane) parcels(its []*item) []*item {
 	return slices.DeleteFunc(slices.Clone(its), func(it *item) bool {
-		if it.p != nil {
+		if !it.record() {
 			return false
 		}
 		l.store.unfeed(it)
 		if it.maybe {
 			l.store.unsure[it.seq] = true
+		}
+		if it.refused.times > 0 {
+			l.store.refused[it.seq] = it.refused
 		}
 		return true
 	})
@@ -215,7 +220,8 @@ func (b *store) answered(it *item, st itemState) {
 	defer b.l.mu.Unlock()
 	b.unfeed(it)
 	if st == itemRefused {
-		b.held[it.seq] = time.Now().Add(jittered(b.l.of.route.Retry.MaxDelay, 0.2))
+		b.refused[it.seq] = it.refused
+		b.held[it.seq] = time.Now().Add(b.l.aside(it))
 		b.l.note(nil)
 	}
 }
@@ -230,5 +236,6 @@ func (b *store) done(seq uint64) {
 	defer b.l.mu.Unlock()
 	b.unmarked++
 	delete(b.unsure, seq)
+	delete(b.refused, seq)
 	signal(b.marks)
 }

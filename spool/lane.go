@@ -109,7 +109,8 @@ func (l *Lane) SetQuota(bytes int64) {
 
 // Append appends recs in order and returns the sequence of the first when all are on disk. With ErrFull, ErrLaneFull,
 // ErrTooLarge, ErrClosed or ErrFailed nothing was appended. With ErrUnknown, or when ctx ended, they may be on disk or
-// not, and recs must not be changed any more. It blocks while too much waits for the writer.
+// not, and recs must not be changed any more. With a *PartError the first of them are on disk. It blocks while too much
+// waits for the writer.
 func (l *Lane) Append(ctx context.Context, recs ...Record) (first uint64, err error) {
 	type answer struct {
 		first uint64

@@ -31,6 +31,20 @@ type long struct {
 	wait   []*op // that answer when all before them is on disk
 }
 
+// A PartError says that an append has ended half way: its first records are on disk. Err says what became of the rest.
+// It is ErrUnknown to those who do not look closer.
+type PartError struct {
+	Written int // records, from the first
+	Err     error
+}
+
+func (e *PartError) Error() string {
+	return fmt.Sprintf("%v: the first %d records are on disk: %v", ErrUnknown, e.Written, e.Err)
+}
+
+// Unwrap returns ErrUnknown and Err.
+func (e *PartError) Unwrap() []error { return []error{ErrUnknown, e.Err} }
+
 // A step is what a batch takes of a long op: some records, or a chunk.
 type step struct {
 	long   *long
@@ -150,8 +164,8 @@ func (lg *long) advance(st *op, first uint64) {
 // endLong lets those go on that have waited for lg. Chunks of a record that failed are done. Called with mu held.
 func (s *Spool) endLong(lg *long, err error) error {
 	o := lg.op
-	if err != nil && o.first != 0 && !errors.Is(err, ErrUnknown) {
-		err = fmt.Errorf("%w: the first %d of %d records are on disk: %w", ErrUnknown, lg.rec, len(o.recs), err)
+	if err != nil && lg.rec > 0 {
+		err = &PartError{Written: lg.rec, Err: err}
 	}
 	if c := o.lane.chunks; lg.chunks > 0 {
 		c.mark(span{c.next - uint64(lg.chunks), c.next - 1})
