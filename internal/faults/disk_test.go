@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"testing"
@@ -16,15 +17,15 @@ const (
 // wait at their source. Where the test may not mount a file system of its own, the spool's quota stands for the disk.
 func diskFull(t *testing.T, r road) {
 	dir, quota := t.TempDir(), ""
-	mounted := mountSmall(t, dir, diskSize)
+	mounted := mountSmall(t, dir, scaled(diskSize))
 	file := filepath.Join(dir, "somebody-elses")
 	if mounted {
-		if err := os.WriteFile(file, make([]byte, ballast), 0o600); err != nil {
+		if err := os.WriteFile(file, make([]byte, scaled(ballast)), 0o600); err != nil {
 			t.Fatal(err)
 		}
 	} else {
 		t.Log("no right to mount a file system: spool.max_size stands for the disk")
-		quota = ", max_size: 12MiB"
+		quota = fmt.Sprintf(", max_size: %dMiB", scaled(12))
 	}
 	x := newTrial(t, r, filepath.Join(dir, "spool"), quota)
 	x.steady()

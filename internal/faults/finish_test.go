@@ -13,8 +13,15 @@ const (
 	metricCorrupt    = "posthouse_spool_corrupt_records_total"
 	metricDamaged    = "posthouse_spool_damaged_segments"
 	metricUnclass    = "posthouse_lane_unclassified_errors_total"
+	metricGoroutines = "go_goroutines"
+	metricFiles      = "process_open_fds"
 	metricAbandoned  = "posthouse_lane_abandoned_targets_total"
 )
+
+// growth is how many goroutines and open files may be more at the end than at the start, beside those of the spool's
+// spare segments: connections of brokers' clients and of this test to the admin interface come and go. Each flap of a
+// link that left something behind would be seen by it.
+const growth = 10
 
 // finish ends the load, sends a fresh message, reads everything at the target, and checks the whole history.
 func (x *trial) finish() {
@@ -136,6 +143,12 @@ func (x *trial) counted(st status, all int) {
 // emptied looks at what must be gone.
 func (x *trial) emptied(st status) {
 	bytes, _ := diskUse(x.spool)
+	if m := x.d.metrics(x.t); x.h.kills == 0 { // of one process
+		for _, name := range []string{metricGoroutines, metricFiles} {
+			x.t.Logf("%s: %d, before the fault %d", name, m.sum(name), x.calm.sum(name))
+			x.add(atMost(name, m.sum(name), x.calm.sum(name)+spareSegs+growth))
+		}
+	}
 	x.add(nothing("messages in the spool", st.Spool.Messages),
 		nothing("bytes of messages in the spool", st.lane(x.name).SpooledBytes),
 		atMost("segments in use", st.Spool.Segments, 1),

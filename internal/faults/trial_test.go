@@ -72,6 +72,7 @@ type trial struct {
 
 	base      int        // bytes in the spool's directory at the start
 	peak      int        // and most
+	calm      metrics    // once messages flow
 	found     int        // messages that the last daemon found in the journal; -1 if that is not known exactly
 	leastKept int        // messages that must have been spooled, as counted outside
 	before    laneStatus // last status of daemons that were killed, summed up
@@ -197,6 +198,9 @@ func (x *trial) steady() {
 	x.t.Helper()
 	start := x.await("the daemon answers", func(s laneStatus) bool { return s.State != "" }).Forwarded
 	x.await("messages flow", func(s laneStatus) bool { return s.State == passThrough && s.Forwarded >= start+scaled(some) })
+	if x.calm == nil {
+		x.calm = x.d.metrics(x.t)
+	}
 }
 
 // cut takes the target away: connections are reset and none is let in.
