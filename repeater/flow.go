@@ -309,7 +309,8 @@ func (r *routeRun) unfiltered(p *parcel, err error) bool {
 // give makes an item of p for each lane of r.
 func (r *routeRun) give(p *parcel) {
 	for _, l := range r.lanes {
-		p.items = append(p.items, &item{p: p, m: p.m, size: p.size, at: p.at, lane: l, id: l.ids.next()})
+		// What its source gave out before may have been sent by the repeater that died with it (delivery.md, section 1).
+		p.items = append(p.items, &item{p: p, m: p.m, size: p.size, at: p.at, lane: l, id: l.ids.next(), maybe: p.d.Attempt > 1})
 	}
 }
 

@@ -53,6 +53,10 @@ func (r *Repeater) openJournal(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("spool %s: %w", j.dir, err)
 	}
+	if st := s.Stats(); st.State == spool.Full && rep.Records == 0 { // with a backlog it can still be drained
+		_ = s.Close() // it is empty
+		return fmt.Errorf("spool %s: no room to begin: %w", j.dir, st.Cause)
+	}
 	j.opened(s, rep, time.Since(begin))
 	if err := r.giveLanes(ctx, s, rep.Clean); err != nil {
 		_ = s.Close() // the first error says what is wrong

@@ -251,6 +251,9 @@ func (g *gauges) Collect(c chan<- prometheus.Metric) {
 				g.spool.lane(gauge, l, r.Name, target)
 			}
 		}
+		if r.Dead != nil && st.Spool != nil {
+			g.spool.lane(gauge, *r.Dead, r.Name, deadLane)
+		}
 	}
 }
 
