@@ -37,7 +37,7 @@ func TestReportSaysWhetherClean(t *testing.T) {
 	if r := verify(t, d); !r.Clean {
 		t.Error("a closed journal is clean")
 	}
-	s, report = open(t, d, spool.Options{})
+	_, report = open(t, d, spool.Options{})
 	if !report.Clean {
 		t.Errorf("report: %+v", report)
 	}
