@@ -65,6 +65,7 @@ func (b *builder) routeSpool(v, defaults *value, c chain, r *Route) {
 	}
 	b.checkRouteSize(firstOf(where, "max_size"), r)
 	b.checkMessageFits(r)
+	b.checkLargest(firstOf([]*value{v, defaults}, "max_message_size"), r)
 	b.checkAge(firstOf(where, "max_age"), r)
 	b.checkReject(firstOf(append(where, b.root.get("spool")), "when_full"), r)
 }
@@ -131,6 +132,17 @@ func (b *builder) checkMessageFits(r *Route) {
 		b.at(at.node, at.path, Finding{Code: "K003", Label: "too small",
 			Message: fmt.Sprintf("max_size has no room for one message of max_message_size, %s, beside the reserve", formatSize(r.MaxMessageSize)),
 			Help:    fmt.Sprintf("write at least %s, or a smaller max_message_size", formatSize(least))})
+	}
+}
+
+// largestSpooled is what the journal takes as one record (spool.MaxBody).
+const largestSpooled = 64 << 20
+
+// checkLargest: what may be received must fit into the journal, or it would be refused in the outage.
+func (b *builder) checkLargest(at *value, r *Route) {
+	if at != nil && at.data != nil && r.MaxMessageSize > largestSpooled {
+		b.at(at.node, at.path, Finding{Code: "K003", Message: fmt.Sprintf("a route that spools takes messages of at most %s", formatSize(largestSpooled)),
+			Label: "too large for the spool", Help: "write at most " + formatSize(largestSpooled) + ", or spool: { mode: never } for this route"})
 	}
 }
 
