@@ -45,12 +45,14 @@ type Options struct {
 
 // Dead says why a message is a dead letter. It travels in headers posthouse-dead-*, beside the message as it was.
 type Dead struct {
-	Reason      string // a word from a closed list
-	Text        string // what the target said, or what is wrong; cut at 1,000 bytes
-	Route, Lane string
-	Source      string // BROKER/NAME and, where there is one, the source's own id of the delivery
-	Attempts    int    // times the target has refused it
-	First, Last int64  // refusals, ms since 1970 UTC
+	Reason   string `json:"reason"` // a word from a closed list
+	Text     string `json:"text"`   // what the target said, or what is wrong; a header holds its first 1,000 bytes
+	Route    string `json:"route"`
+	Lane     string `json:"lane"`
+	Source   string `json:"source"`   // BROKER/NAME and, where there is one, the source's own id of the delivery
+	Attempts int    `json:"attempts"` // times the target has refused it
+	First    int64  `json:"first"`    // refusal, ms since 1970 UTC
+	Last     int64  `json:"last"`
 }
 
 func (o Options) skew() int64 {

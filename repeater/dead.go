@@ -137,8 +137,8 @@ func encodeDead(d *bridge.Dead) []byte {
 	return b
 }
 
-// decodeDead reads it; nil for anything else.
-func decodeDead(id []byte) *bridge.Dead {
+// DecodeDead returns why a record is a dead letter, from the record's id; nil if it is none.
+func DecodeDead(id []byte) *bridge.Dead {
 	d := new(bridge.Dead)
 	if json.Unmarshal(id, d) != nil || d.Reason == "" {
 		return nil

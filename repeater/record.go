@@ -12,8 +12,8 @@ import (
 // Track.ID is the posthouse-id that it keeps for every send. Its id is the source's own name for the delivery; of a
 // dead letter, why it is one.
 
-// recordMaybe is a flag of a record: its message was sent before it was spooled, and nobody knows whether it arrived.
-const recordMaybe uint16 = 1
+// RecordMaybe is a flag of a record: its message was sent before it was spooled, and nobody knows whether it arrived.
+const RecordMaybe uint16 = 1
 
 // encodeRecord makes the record of it.
 func encodeRecord(it *item) (spool.Record, error) {
@@ -31,7 +31,7 @@ func encodeRecord(it *item) (spool.Record, error) {
 	}
 	r := spool.Record{Body: body}
 	if it.maybe {
-		r.Flags = recordMaybe
+		r.Flags = RecordMaybe
 	}
 	switch {
 	case it.dead != nil:
@@ -59,6 +59,6 @@ func (l *lane) decodeItem(rec spool.Item) (*item, error) {
 	}
 	return &item{
 		m: m, size: m.Size(), at: time.UnixMilli(m.Received), lane: l, id: m.Track.ID,
-		maybe: rec.Flags&recordMaybe != 0, seq: rec.Seq, dead: decodeDead(rec.ID),
+		maybe: rec.Flags&RecordMaybe != 0, seq: rec.Seq, dead: DecodeDead(rec.ID),
 	}, nil
 }

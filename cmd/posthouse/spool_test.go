@@ -66,7 +66,7 @@ func record(t *testing.T, lane string, i int) spool.Record {
 	}
 	r := spool.Record{ID: fmt.Appendf(nil, "src:%d", i), Body: body}
 	if i == 2 {
-		r.Flags = maybeFlag
+		r.Flags = repeater.RecordMaybe
 	}
 	return r
 }

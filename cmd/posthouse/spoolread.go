@@ -13,6 +13,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posthouse/posthouse/adapters"
+	"github.com/posthouse/posthouse/bridge"
 	"github.com/posthouse/posthouse/repeater"
 	"github.com/posthouse/posthouse/spool"
 	"github.com/posthouse/posthouse/spool/vfs"
@@ -168,7 +169,7 @@ func (f *dumpFlags) print(w io.Writer, r spool.DumpRecord) error {
 		return nil
 	}
 	out := dumped{File: r.File, Offset: r.Offset, Size: r.Size, Segment: r.Segment, Type: r.Type, Status: string(r.Status), Lane: r.Lane, Seq: r.Seq,
-		Maybe: r.Type == "DATA" && r.Flags&maybeFlag != 0, ID: string(r.ID), What: r.What}
+		Maybe: r.Type == "DATA" && r.Flags&repeater.RecordMaybe != 0, ID: string(r.ID), What: r.What}
 	if f.body && r.Status == spool.StatusLive {
 		if m, err := repeater.DecodeRecord(r.Body); err != nil {
 			out.What = err.Error()
@@ -181,9 +182,6 @@ func (f *dumpFlags) print(w io.Writer, r spool.DumpRecord) error {
 	}
 	return out.text(w)
 }
-
-// maybeFlag of package repeater marks a record whose message may have been sent before it was spooled.
-const maybeFlag = 1
 
 func (d *dumped) text(w io.Writer) error {
 	line := fmt.Sprintf("%s %10d %9d  %-10s %-7s", d.File, d.Offset, d.Size, d.Type, d.Status)
@@ -252,9 +250,10 @@ func showMessage(m *adapters.Message) *message {
 
 // exported is a line of export.
 type exported struct {
-	Lane   string `json:"lane"`
-	Seq    uint64 `json:"seq"`
-	Source string `json:"source_id,omitempty"`
+	Lane   string       `json:"lane"`
+	Seq    uint64       `json:"seq"`
+	Source string       `json:"source_id,omitempty"`
+	Dead   *bridge.Dead `json:"dead_letter,omitempty"`
 	message
 	Record string `json:"record_base64,omitempty"` // the whole message in Posthouse's binary form
 }
@@ -296,7 +295,10 @@ func (j *journal) export(c *cobra.Command, d *vfs.Dir, w io.Writer, lane string,
 			return nil
 		}
 		out := exported{Lane: lane, Seq: it.Seq, Source: string(it.ID), message: *showMessage(m)}
-		out.Maybe = out.Maybe || it.Flags&maybeFlag != 0
+		if out.Dead = repeater.DecodeDead(it.ID); out.Dead != nil {
+			out.Source = ""
+		}
+		out.Maybe = out.Maybe || it.Flags&repeater.RecordMaybe != 0
 		if whole {
 			out.Record = base64.StdEncoding.EncodeToString(it.Body)
 		}
