@@ -203,11 +203,20 @@ func (x *trial) steady() {
 	}
 }
 
-// cut takes the target away: connections are reset and none is let in.
+// cut takes the target away: connections are reset and none is let in. One that the proxy was just joining is reset by
+// a later turn.
 func (x *trial) cut() {
+	x.t.Helper()
 	x.r.proxy.Refuse()
 	x.r.proxy.Cut()
 	x.h.breaks++
+	x.await("the link is lost", func(s laneStatus) bool {
+		linked := s.State == passThrough || s.State == draining
+		if linked {
+			x.r.proxy.Cut()
+		}
+		return !linked
+	})
 }
 
 // spooled waits until the lane has a backlog of n on the disk, and gets more.
