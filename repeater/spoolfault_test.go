@@ -239,6 +239,34 @@ func TestRefusedRecordIsSetAside(t *testing.T) {
 	})
 }
 
+// A record that is due for another try when the link comes back is read once, not also in its place.
+func TestRefusedRecordIsSentOnceAfterALostLink(t *testing.T) {
+	spooling(t, routes.SpoolAuto, func(d *depot) {
+		d.r.Retry.Delay = time.Minute
+		d.away("b")
+		d.brokers["a"].Put("in", messages(0, 50)...)
+		d.start()
+		d.spooled(50)
+		d.brokers["b"].SetRules("out", mem.Rules{Refuse: func(m *adapters.Message) bool { return number(m) == 7 }})
+		d.back("b")
+		d.take("b", "out", 49)
+		d.away("b")
+		d.is("spooling")
+		d.brokers["a"].Put("in", messages(50, 100)...)
+		d.spooled(101)
+		pass(5 * time.Minute) // longer than any pause
+		d.brokers["b"].SetRules("out", mem.Rules{})
+		d.brokers["b"].Link().SetLatency(300 * time.Millisecond)
+		d.back("b")
+		d.spooled(0)
+		n, _ := d.brokers["b"].Len("out")
+		if got := d.take("b", "out", n); n != 101 || number(got[0]) != 7 {
+			t.Errorf("%d came: %v", n, numbers(got))
+		}
+		d.halt()
+	})
+}
+
 // A lane stops when more than 256 refused messages are set aside, and says so.
 func TestTooManyRefusedHoldTheLane(t *testing.T) {
 	spooling(t, routes.SpoolAuto, func(d *depot) {
