@@ -3,6 +3,7 @@ package repeater
 import (
 	"context"
 	"errors"
+	"slices"
 	"time"
 
 	"github.com/posthouse/posthouse/spool"
@@ -31,16 +32,17 @@ func (b *store) feed(ctx context.Context) {
 // hasRoom blocks until another record may be fed, and reports false when ctx ends.
 func (b *store) hasRoom(ctx context.Context) bool {
 	for ctx.Err() == nil {
-		if b.mayFeed() {
+		_, due := b.dueHeld()
+		if b.mayFeed() || isDue(due) {
 			return true
 		}
-		select {
-		case <-b.room:
-		case <-ctx.Done():
-		}
+		_ = b.await(ctx, nil, due) // ctx's end ends the loop
 	}
 	return false
 }
+
+// isDue reports whether a record that was set aside may be tried again.
+func isDue(due time.Time) bool { return !due.IsZero() && !due.After(time.Now()) }
 
 func (b *store) mayFeed() bool {
 	b.l.mu.Lock()
@@ -54,7 +56,7 @@ func (b *store) mayFeed() bool {
 func (b *store) read(ctx context.Context, r *spool.Reader) (spool.Item, error) {
 	for {
 		seq, due := b.dueHeld()
-		if !due.IsZero() && !due.After(time.Now()) {
+		if isDue(due) {
 			if rec, ok := b.again(seq); ok {
 				return rec, nil
 			}
@@ -157,7 +159,7 @@ func (b *store) skips(seq uint64) bool {
 func (b *store) stopsAtHeld() bool {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
-	return len(b.held) >= maxHeld
+	return b.stopped()
 }
 
 // open makes an item of rec; nil for one that is too old, and for one that cannot be understood, which is set aside: a
@@ -184,11 +186,12 @@ func (b *store) mayBeSent(seq uint64) bool {
 	if seq <= b.sent || b.unsure[seq] {
 		return true
 	}
+	doubt := b.doubtful > 0
 	b.doubtful = max(0, b.doubtful-1)
-	return b.doubtful > 0
+	return doubt
 }
 
-// offer puts it at the tail of the lane's queue, marked if it may have been sent before.
+// offer puts it into the lane's queue, marked if it may have been sent before: at the tail, unless it was set aside.
 func (b *store) offer(ctx context.Context, it *item) {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
@@ -202,6 +205,10 @@ func (b *store) offer(ctx context.Context, it *item) {
 	it.refused = b.refused[it.seq]
 	b.fed[it.seq] = true
 	b.fedBytes += it.size
-	b.l.queue = append(b.l.queue, it)
+	if it.refused.times > 0 { // older than all that wait
+		b.l.queue = slices.Insert(b.l.queue, 0, it)
+	} else {
+		b.l.queue = append(b.l.queue, it)
+	}
 	signal(b.l.wake)
 }

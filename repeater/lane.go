@@ -200,13 +200,14 @@ func (l *lane) cut(probing, stopping bool) (its []*item, more bool) {
 	if stopping {
 		l.queue = slices.DeleteFunc(l.queue, func(it *item) bool { return l.giveBack(it, it.renounce()) })
 	}
-	limit := min(l.of.route.Batch.Count, l.window()-l.flying)
+	room := l.window() - l.flying
 	if b := l.store; b != nil {
-		limit -= max(0, limit-(l.window()-l.flying-b.unmarked))
+		room -= b.uncertain()
 		if b.yielding && !stopping {
-			limit = 0
+			room = 0
 		}
 	}
+	limit := max(0, min(l.of.route.Batch.Count, room))
 	if probing {
 		limit = min(limit, 1-l.flying)
 	}

@@ -242,20 +242,20 @@ func (b *store) markAll(work context.Context) {
 		case <-work.Done():
 			return
 		}
-		if n := b.confirmed(); n > 0 {
-			b.marked(work, n, b.journal.Sync(work))
+		if n, top := b.confirmed(); n > 0 {
+			b.synced(work, n, top, b.journal.Sync(work))
 		}
 	}
 }
 
-func (b *store) confirmed() int {
+func (b *store) confirmed() (n int, top uint64) {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
-	return b.unmarked
+	return b.unmarked, b.top
 }
 
-// marked notes that n marks are on disk.
-func (b *store) marked(work context.Context, n int, err error) {
+// synced notes that n marks are on disk, the highest for record top.
+func (b *store) synced(work context.Context, n int, top uint64, err error) {
 	if err != nil {
 		if work.Err() == nil {
 			b.l.log.Error(msgMark, "err", err)
@@ -266,6 +266,7 @@ func (b *store) marked(work context.Context, n int, err error) {
 	}
 	b.l.mu.Lock()
 	b.unmarked -= n
+	b.marked = max(b.marked, top)
 	b.records -= uint64(n)
 	b.tryPass()
 	b.l.note(nil)

@@ -107,7 +107,7 @@ func (l *lane) state() string {
 		return stateFailed
 	case b.full != nil:
 		return stateFull
-	case len(b.held) >= maxHeld:
+	case b.stopped():
 		return stateHeld
 	case !b.stored:
 		return linkStates[link]

@@ -46,6 +46,8 @@ type store struct {
 	single    bool                 // the last append was too large: one at a time
 	records   uint64               // in the journal, their done mark is not on disk
 	unmarked  int                  // of them: the target has them
+	top       uint64               // the highest record that was marked
+	marked    uint64               // the highest whose mark is on disk
 	fed       map[uint64]bool      // of them: in the lane's queue or in flight, by sequence
 	fedBytes  int64                // of these
 	working   bool                 // a target is open, and the last thing sent did not fail
@@ -61,8 +63,7 @@ type store struct {
 	appended  int64                // since the start
 }
 
-// maxHeld is how many refused messages a lane sets aside before it stops at them. It is also how far the first record that
-// may have been sent can lie behind a window after an unclean stop.
+// maxHeld is how many refused messages a lane sets aside before it stops at them.
 const maxHeld = 256
 
 var errSlow = errors.New("the target is too slow for the source")
@@ -73,7 +74,7 @@ func newStore(l *lane, journal *spool.Spool, j *spool.Lane, clean bool) *store {
 	route, st := l.of.route, j.Stats()
 	b := &store{
 		l: l, j: j, journal: journal, mode: route.Spool.Mode, reject: route.Spool.WhenFull == routes.FullReject,
-		quota: route.Spool.MaxSize, maxAge: route.Spool.MaxAge, first: st.Next, records: st.Live,
+		quota: route.Spool.MaxSize, maxAge: route.Spool.MaxAge, first: st.Next, records: st.Live, marked: st.Done,
 		stored: st.Live > 0 || route.Spool.Mode == routes.SpoolAlways,
 		grow:   make(chan struct{}, 1), marks: make(chan struct{}, 1), room: make(chan struct{}, 1), space: make(chan struct{}, 1),
 		held: map[uint64]time.Time{}, fed: map[uint64]bool{}, unsure: map[uint64]bool{}, refused: map[uint64]refusal{},
@@ -81,8 +82,8 @@ func newStore(l *lane, journal *spool.Spool, j *spool.Lane, clean bool) *store {
 	if route.DrainRate > 0 {
 		b.rate = rate.NewLimiter(rate.Limit(route.DrainRate), max(1, route.DrainRate/10))
 	}
-	if !clean { // what was sent and not marked lies before the last mark, or within a window and what was set aside behind it
-		b.sent, b.doubtful = st.Done, l.window()+maxHeld
+	if !clean { // what was sent and not marked lies before the last mark, or within a window behind it
+		b.sent, b.doubtful = st.Done, l.window()
 	}
 	j.SetQuota(b.quota)
 	return b
@@ -118,6 +119,24 @@ func (b *store) tryPass() {
 
 // waiting is how many records still have to be delivered, without those set aside. lane.mu is held.
 func (b *store) waiting() uint64 { return b.records - min(b.records, uint64(len(b.held))) }
+
+// uncertain is how many records a crash now would leave in doubt, besides those in flight: what the target has and the
+// journal does not know, and what it has refused behind the last mark. They count as in flight, so that after a crash a
+// window behind the last mark holds everything that may have been sent. lane.mu is held.
+func (b *store) uncertain() int { return b.unmarked + b.heldBehind() }
+
+// heldBehind is how many of the records set aside lie behind the last mark. lane.mu is held.
+func (b *store) heldBehind() (n int) {
+	for seq := range b.held {
+		if seq > b.marked {
+			n++
+		}
+	}
+	return n
+}
+
+// stopped reports whether the lane stops at what is set aside. lane.mu is held.
+func (b *store) stopped() bool { return len(b.held) >= maxHeld || b.heldBehind() >= b.l.window() }
 
 // pauses reports whether what was received waits in memory, and so at its source, instead of being appended: the way
 // back to pass-through must end under a steady inflow (X4), and mode never appends nothing. lane.mu is held.
@@ -235,6 +254,7 @@ func (b *store) done(seq uint64) {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
 	b.unmarked++
+	b.top = max(b.top, seq)
 	delete(b.unsure, seq)
 	delete(b.refused, seq)
 	signal(b.marks)
