@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/posthouse/posthouse/spool"
@@ -269,12 +270,15 @@ func TestFaultOfOneSync(t *testing.T) {
 	}
 }
 
-func TestFaultsTooOftenAreFinal(t *testing.T) {
+func TestFaultsTooOftenAreFinal(t *testing.T) { synctest.Test(t, faultsTooOften) }
+
+func faultsTooOften(t *testing.T) {
 	d := spooltest.NewDisk()
 	s, _ := open(t, d, spool.Options{})
 	l := lane(t, s, "a")
 	add(t, l, 1, 2, 10)
 	for i := range 3 {
+		synctest.Wait()                                             // the writer fills segments for later; the fault is meant for the batch
 		failing(d, syscall.EIO, func(n int) bool { return n == 1 }) // the batch fails, the new segment works
 		_, err := l.Append(t.Context(), rec("a", 3, 10))
 		if !errors.Is(err, spool.ErrUnknown) || errors.Is(err, spool.ErrFailed) != (i == 2) {

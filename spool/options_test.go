@@ -119,6 +119,7 @@ func TestSyncEveryGathers(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer s.Close()
+		synctest.Wait() // what Open leaves to the writer is done
 		l, before, began := lane(t, s, "a"), s.Stats().Syncs, time.Now()
 		answers := make(chan error, 3)
 		for i := range uint64(3) {

@@ -104,6 +104,8 @@ func (s *Spool) accept(o *op) bool {
 	s.queue = append(s.queue, o)
 	if o.lane != nil {
 		o.lane.queued += o.size
+	} else { // together with the op: a batch between the two would take the wish and leave the op
+		s.flush = true
 	}
 	return true
 }
@@ -135,9 +137,6 @@ func wait(ctx context.Context, answer <-chan error) error {
 // waits for no SyncEvery, and those who call it at the same time share one write. Where nothing waits it costs none.
 func (s *Spool) Sync(ctx context.Context) error {
 	c := make(chan error, 1)
-	s.mu.Lock()
-	s.flush = true
-	s.mu.Unlock()
 	err := s.enqueue(ctx, &op{done: func(_ uint64, err error) { c <- err }})
 	if err == nil {
 		err = wait(ctx, c)
