@@ -308,7 +308,7 @@ func TestMaxBytesCountsOldSizes(t *testing.T) {
 		t.Fatal(err)
 	}
 	limit := d.Used() + 3*segment
-	s, report := open(t, d, spool.Options{MaxBytes: limit, Retry: -1})
+	s, report := open(t, d, spool.Options{MaxBytes: limit, Retry: -1, Sparse: -1}) // copying would make room again
 	clean(t, report)
 	fillUp(t, lane(t, s, "a"))
 	if d.Used() > limit || s.Stats().State != spool.Full {
