@@ -278,11 +278,18 @@ func TestNoSyncLosesOnlyTheEnd(t *testing.T) {
 // A failed sync at the end of a segment without syncs: the journal goes on, in another one.
 func TestNoSyncFault(t *testing.T) {
 	d := spooltest.NewDisk()
-	s, _ := open(t, d, spool.Options{NoSync: true})
+	s, _ := open(t, d, spool.Options{NoSync: true, Retry: -1})
 	l := lane(t, s, "a")
 	add(t, l, 1, 5, 1000)
 	failed, syncs := failing(d, syscall.EIO, func(n int) bool { return n == 1 })
-	add(t, l, 6, 100, 1000)
+	for next, tries := uint64(6), 0; next <= 100; tries++ {
+		switch _, err := l.Append(t.Context(), rec("a", next, 1000)); {
+		case err == nil:
+			next++
+		case !errors.Is(err, spool.ErrFull) || tries > 200: // full for a moment: the fault has hit a segment made for later
+			t.Fatalf("append %d: %v", next, err)
+		}
+	}
 	if failed.Load() == nil || syncs.Load() != 0 {
 		t.Errorf("%v was synced %d times after a failed sync", failed.Load(), syncs.Load())
 	}
