@@ -202,11 +202,11 @@ func (p *Proxy) now() Mode {
 	return p.mode
 }
 
-// add enters pr unless the proxy has closed meanwhile.
+// add enters pr unless the proxy has closed meanwhile, or lets nobody in any more: a cut after that would miss it.
 func (p *Proxy) add(pr *pair) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if p.closed {
+	if p.closed || p.mode == Refuse {
 		return false
 	}
 	p.pairs[pr] = struct{}{}
