@@ -113,7 +113,7 @@ func (b *store) await(ctx context.Context, ready <-chan struct{}, due time.Time)
 func (b *store) unreadable(err error) bool {
 	var c *spool.CorruptError
 	if !errors.As(err, &c) {
-		b.l.log.Error(msgRead, "err", err)
+		b.complain(msgRead, err)
 		return false
 	}
 	b.l.log.Error(msgCorrupt, "file", c.File, "offset", c.Offset, "seq", c.Seq, "err", err)

@@ -140,6 +140,38 @@ func TestFailedJournalStopsTheLane(t *testing.T) {
 	})
 }
 
+// A journal that fails while a lane drains stops it too: what cannot be marked is at most one window, and is not sent on.
+func TestFailedJournalStopsTheDraining(t *testing.T) {
+	spooling(t, routes.SpoolAuto, func(d *depot) {
+		var out bytes.Buffer
+		d.opts.Log = slog.New(slog.NewTextHandler(&out, nil))
+		d.away("b")
+		d.brokers["a"].Put("in", messages(0, 200)...)
+		d.start()
+		d.spooled(200)
+		d.disk.Inject(func(o spooltest.Op) error {
+			if o.Changes() {
+				return syscall.EIO
+			}
+			return nil
+		})
+		d.back("b")
+		d.is("failed")
+		pass(10 * time.Minute)
+		n, _ := d.brokers["b"].Len("out")
+		if n == 0 || n > d.r.InFlight {
+			t.Errorf("%d messages were sent that cannot be marked, window %d", n, d.r.InFlight)
+		}
+		if lines := strings.Count(out.String(), "could not note in the spool"); lines > 11 {
+			t.Errorf("%d lines in ten minutes", lines)
+		}
+		d.stop()
+		if err := <-d.done; err == nil {
+			t.Error("Run says nothing of the journal")
+		}
+	})
+}
+
 // One lane's outage never slows another of another source, and each has its own backlog.
 func TestOneLaneDownDoesNotSlowAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -219,6 +219,11 @@ func (b *store) over() bool {
 // each record sent now would come twice.
 func (b *store) broken(its []*item, err error) {
 	b.landed(its)
+	b.fail(err)
+}
+
+// fail ends the feeding of the lane.
+func (b *store) fail(err error) {
 	b.l.mu.Lock()
 	b.failed = err
 	b.l.note(err)
@@ -248,6 +253,20 @@ func (b *store) markAll(work context.Context) {
 	}
 }
 
+// unsynced tries the marks again after a pause, unless the journal takes nothing any more.
+func (b *store) unsynced(work context.Context, err error) {
+	switch {
+	case work.Err() != nil:
+		return
+	case errors.Is(err, spool.ErrFailed), errors.Is(err, spool.ErrClosed):
+		b.fail(err)
+		return
+	}
+	b.complain(msgMark, err)
+	wait(work, spaceTick)
+	signal(b.marks)
+}
+
 func (b *store) confirmed() (n int, top uint64) {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
@@ -257,11 +276,7 @@ func (b *store) confirmed() (n int, top uint64) {
 // synced notes that n marks are on disk, the highest for record top.
 func (b *store) synced(work context.Context, n int, top uint64, err error) {
 	if err != nil {
-		if work.Err() == nil {
-			b.l.log.Error(msgMark, "err", err)
-			wait(work, spaceTick)
-		}
-		signal(b.marks)
+		b.unsynced(work, err)
 		return
 	}
 	b.l.mu.Lock()

@@ -34,6 +34,7 @@ type store struct {
 	first   uint64        // records before it are of an earlier life
 
 	head  atomic.Pointer[age] // of the oldest record, as status saw it last
+	fold  fold                // of lines about troubles that go on
 	grow  chan struct{}       // there may be something to append
 	marks chan struct{}       // there may be done marks to write
 	room  chan struct{}       // there may be room for another record in the lane's queue
@@ -242,6 +243,13 @@ func (b *store) answered(it *item, st itemState) {
 		b.refused[it.seq] = it.refused
 		b.held[it.seq] = time.Now().Add(b.l.aside(it))
 		b.l.note(nil)
+	}
+}
+
+// complain logs a trouble that is tried again and again: one line a minute.
+func (b *store) complain(msg string, err error) {
+	if more, ok := b.fold.line(time.Now()); ok {
+		b.l.log.Error(msg, "err", err, "repeats", more)
 	}
 }
 

@@ -13,7 +13,7 @@ func TestSenderKeepsItsRate(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s := &sender{rate: 1500, begun: time.Now()}
 		for range 10 {
-			time.Sleep(2 * time.Second)
+			<-time.After(2 * time.Second)
 			if got, want := s.due(), uint64(1500*time.Since(s.begun).Seconds()); got != want {
 				t.Errorf("after %v %d are due, want %d", time.Since(s.begun), got, want)
 			}
