@@ -17,6 +17,7 @@ type move struct {
 const (
 	liveShare = 0.3       // of a slot: below it a segment is sparse
 	copyStep  = 256 << 10 // bytes that are read at once to be copied
+	copyWhole = 8 << 20   // live bytes of a segment that may be copied at once, on a full disk
 	copyRetry = 20 * time.Millisecond
 )
 
@@ -33,8 +34,8 @@ func (s *Spool) copyForward() time.Duration {
 	if wait := time.Until(s.copyAt); wait > 0 {
 		return wait
 	}
-	step := min(copyStep, s.opts.SegmentSize/8)
-	if !s.copyRoom(step) {
+	step := s.copySize(g)
+	if step == 0 {
 		return copyRetry
 	}
 	size := s.readMoves(g, step)
@@ -106,22 +107,28 @@ func (l *Lane) nextIn(g *segment, seq uint64) (uint64, bool) {
 	return 0, false
 }
 
-// copyRoom reports whether so many bytes may be written. They may take the place of records, and when there is no more, one
-// slot of the reserve: a segment that is emptied gives more than one back.
-func (s *Spool) copyRoom(step int64) bool {
-	g, state := s.active, s.now()
-	switch {
-	case len(s.free) > s.opts.Reserve:
-		return true
-	case g.end+2*step+g.room+block <= s.opts.SegmentSize:
-		return true
-	case state == Full && len(s.free) == s.opts.Reserve:
-		return true
-	}
-	if state == OK {
+// copySize returns how many bytes of g may be read to be copied now. Where no slot is left beyond the reserve it is all of g
+// or nothing: what a whole copy takes it gives back, but half of one could leave done marks without a slot.
+func (s *Spool) copySize(g *segment) int64 {
+	step := min(copyStep, s.opts.SegmentSize/8)
+	roomy := s.active.end+2*step+s.active.room+block <= s.opts.SegmentSize
+	s.whole = false
+	switch state, live := s.now(), s.liveIn(g); {
+	case len(s.free) > s.opts.Reserve, len(s.free) == s.opts.Reserve && roomy:
+		return step
+	case state == OK:
 		s.fill(2 * step)
+	case state == Full && len(s.free) > 0 && live <= copyWhole:
+		s.whole = true
+		return s.opts.SegmentSize
 	}
-	return false
+	return 0
+}
+
+func (s *Spool) liveIn(g *segment) int64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return g.liveBytes
 }
 
 func (s *Spool) now() State {
@@ -137,6 +144,7 @@ func (s *Spool) readMoves(g *segment, step int64) (size int64) {
 		n, err := s.readMovesOf(s.copyFrom[i], g, step-size)
 		size += n
 		if err != nil {
+			s.dropHalf()
 			s.stick(g)
 			break
 		}
@@ -148,6 +156,13 @@ func (s *Spool) readMoves(g *segment, step int64) (size int64) {
 		s.stick(g)
 	}
 	return size
+}
+
+// dropHalf forgets what was read of a segment that should have been read as a whole.
+func (s *Spool) dropHalf() {
+	if s.whole {
+		s.moves = nil
+	}
 }
 
 // stick ends the copying from a segment: nothing in it is live but for marks on their way, or its disk gives errors.

@@ -220,6 +220,33 @@ func TestCopyingFreesAFullJournal(t *testing.T) {
 	}
 }
 
+// Done marks always find room on a full disk, one by one, whatever is copied meanwhile: it empties, and takes records again.
+func TestCopyingLeavesRoomForMarks(t *testing.T) {
+	for _, size := range []int{30, 300, 900} {
+		s, _ := open(t, spooltest.NewDisk(), spool.Options{MaxBytes: 16 * segment, CopyRate: -1, Sparse: 1, Retry: -1})
+		l := lane(t, s, "slow")
+		var last uint64
+		for err := error(nil); err == nil; {
+			if _, err = l.Append(t.Context(), rec("slow", last+1, size)); err == nil {
+				last++
+			} else if !errors.Is(err, spool.ErrFull) {
+				t.Fatal(err)
+			}
+		}
+		for seq := last; seq > 0; seq-- {
+			if err := errors.Join(l.Done(1+seq*7919%last), s.Sync(t.Context())); err != nil {
+				t.Fatalf("%d of %d records left, %d copied: %v", seq, last, s.Stats().Copied, err)
+			}
+		}
+		if n := s.Stats().Copied; n == 0 {
+			t.Error("void: nothing was copied")
+		}
+		if _, err := l.Append(t.Context(), rec("slow", last+1, size)); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
 // Copying keeps to its rate.
 func TestCopyingIsLimited(t *testing.T) {
 	s, _ := open(t, spooltest.NewDisk(), spool.Options{Sparse: 1, CopyRate: 1, Pool: 1})

@@ -135,6 +135,7 @@ type Spool struct {
 	moves    []move      // for the next batch
 	copyFrom []*Lane     // with records in copying
 	copyAt   time.Time   // not before
+	whole    bool        // moves are all of a segment, and may take a slot of the reserve
 	filling  *slot       // being filled with zeros; its size says how far
 	buf      []byte
 	fillErr  error

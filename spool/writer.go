@@ -113,8 +113,8 @@ func (s *Spool) fit(b *batch) ([]byte, error) {
 		return buf, nil
 	}
 	s.rewind(b)
-	if b.size > 0 && len(b.moves) > 0 && len(s.free) <= s.opts.Reserve {
-		b.moves = nil // records go first
+	if len(b.moves) > 0 && len(s.free) <= s.opts.Reserve && (b.size > 0 || !s.whole) {
+		b.moves = nil // records go first, and the reserve is for whole segments only
 		return s.fit(b)
 	}
 	if err := s.roll(b.size > 0); err != nil {
