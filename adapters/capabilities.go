@@ -57,7 +57,7 @@ type Class uint8
 const (
 	ClassNone   Class = iota // T-none: takes it a second time
 	ClassWindow              // T-window: drops an id that it remembers
-	ClassTx                  // T-tx: transaction with state that can be read back
+	ClassTx                  // T-tx: transaction with state that can be read back, by TxAdapter; T-none without it
 )
 
 func (c Class) String() string { return [...]string{"T-none", "T-window", "T-tx"}[min(int(c), 2)] }

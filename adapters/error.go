@@ -37,6 +37,9 @@ func (k Kind) Definite() bool { return k == Permanent || k == Full || k == Denie
 // ErrTooLarge is in the chain of an Error of Kind Permanent when the message is larger than its target takes.
 var ErrTooLarge = errors.New("message is larger than the target takes")
 
+// ErrFenced is in the chain of an Error of Kind Denied when another sender has taken the lane over (TxAdapter).
+var ErrFenced = errors.New("another sender has taken this lane over")
+
 // An Error says which operation failed, on what, and what that means for the message in hand. Err is the cause in the
 // broker's or client's own words; it never holds a secret.
 type Error struct {

@@ -1,0 +1,51 @@
+package adapters
+
+import "context"
+
+// A Position is how far one lane has come at a target, kept by the target's broker together with the messages: what is
+// in a transaction and the position that says so are there both or not at all (class T-tx, delivery.md, section 5).
+type Position struct {
+	Last  uint64   `json:"last"`            // every record of the lane up to here is with the target, but for Holes
+	Holes []uint64 `json:"holes,omitempty"` // ascending, below Last: set aside, and not with the target
+}
+
+// Has reports whether record seq is with the target.
+func (p Position) Has(seq uint64) bool {
+	if seq > p.Last {
+		return false
+	}
+	for _, h := range p.Holes {
+		if h == seq {
+			return false
+		}
+	}
+	return true
+}
+
+// A TxAdapter is an Adapter some of whose targets have class T-tx.
+type TxAdapter interface {
+	Adapter
+
+	// OpenTx is OpenTarget for a target whose sends are transactions that carry the sender's position. lane names the
+	// sender for good: at most 64 characters of [a-z0-9.], never used for another lane. Whoever opens it fences the one
+	// before and ends what that one has left open, before Position is read. What the position needs at the broker is
+	// made if it is not there; what is there and does not fit is an *Error of Kind Denied that says what to mend.
+	OpenTx(ctx context.Context, c Config, a Address, lane string) (TxTarget, error)
+}
+
+// A TxTarget is a Target with transactions. Of the methods that send only SendTx is used; it must not be called twice at
+// once.
+type TxTarget interface {
+	Target
+
+	// Position is what was read back when the target was opened; the zero Position if the broker has none.
+	Position() Position
+
+	// SendTx hands ms over in order and stores p, which replaces the last one: in one transaction, all or nothing. After
+	// nil all of it is durable, and seen by readers of committed records. An error of Kind Permanent, Full, Denied or
+	// NotFound says that nothing of ms and p is there, and that the target can be used again; where it is about one of
+	// several messages nobody says which. Any other error has Kind Lost: the outcome is unknown and the target spent; the
+	// Position of its successor tells. With ErrFenced (Kind Denied) another sender has the lane: to open it again would
+	// only take it away from that one. SendTx keeps neither ms nor its messages.
+	SendTx(ctx context.Context, ms []*Message, p Position) error
+}
