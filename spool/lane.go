@@ -58,6 +58,9 @@ type extent struct {
 
 const maxName = 1024
 
+// Number names the lane within its journal's epoch for good: it is never given to another.
+func (l *Lane) Number() uint32 { return l.num }
+
 // laneSize is what a lane without ranges takes in a checkpoint.
 func laneSize(name string) int64 { return 2 * recordSize(2+len(name)) }
 

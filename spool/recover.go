@@ -168,7 +168,7 @@ func (r *recovery) choose() ([]*found, error) {
 	}
 	for _, f := range used {
 		r.ends[f.head.prev.num] = f.head.prev.end
-		r.epoch, r.owner = max(r.epoch, f.head.epoch), f.head.owner
+		r.epoch, r.owner = f.head.epoch, f.head.owner // the newest comes last
 	}
 	base, listed, err := r.checkpoint(used)
 	if err != nil {

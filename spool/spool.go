@@ -10,6 +10,8 @@ package spool
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"hash/fnv"
@@ -36,7 +38,7 @@ type Options struct {
 	MaxQueue    int64 // bytes of records that may wait for the writer before appends block; 0 means 8 MiB; as much again for large ones
 
 	// Owner names the host and purpose the journal belongs to. A journal of another owner (a copy, a restored
-	// backup) is refused, unless AcceptEpoch is set, which begins a new epoch. Empty: not checked.
+	// backup) is refused. AcceptEpoch takes it, and begins a new epoch in any case. Empty: not checked.
 	Owner       string
 	AcceptEpoch bool
 
@@ -258,7 +260,10 @@ func (s *Spool) adopt(r *recovery) {
 	for _, f := range r.all {
 		s.bytes += f.slot.size
 	}
-	s.epoch, s.nextLane = max(r.epoch, 1), 1
+	s.epoch, s.nextLane = r.epoch, 1
+	if s.epoch == 0 {
+		s.epoch = newEpoch(0)
+	}
 	for num, l := range r.lanes {
 		l.s, l.tail, l.named = s, l.next, true
 		s.nextLane = max(s.nextLane, num+1)
@@ -273,18 +278,28 @@ func (s *Spool) adopt(r *recovery) {
 	}
 }
 
+// newEpoch is random: a count would come to the same value in the original and in a copy of it.
+func newEpoch(not uint32) uint32 {
+	var b [4]byte
+	for {
+		rand.Read(b[:]) // never fails
+		if e := binary.LittleEndian.Uint32(b[:]); e != 0 && e != not {
+			return e
+		}
+	}
+}
+
 func (s *Spool) checkOwner(r *recovery) error {
 	if s.owner == 0 {
 		s.owner = r.owner // keep what it says
 	}
-	if r.owner == 0 || r.owner == s.owner {
-		return nil
-	}
-	if !s.opts.AcceptEpoch {
+	switch {
+	case s.opts.AcceptEpoch && r.epoch != 0:
+		s.epoch = newEpoch(s.epoch)
+	case r.owner != 0 && r.owner != s.owner:
 		return fmt.Errorf("%w: it may be a copy or a restored backup, whose records another one has sent already; "+
 			"open it with a new epoch to accept that", ErrOwner)
 	}
-	s.epoch++
 	return nil
 }
 

@@ -30,12 +30,12 @@ func (s State) String() string {
 // Stats describes the journal at one moment.
 type Stats struct {
 	State    State
-	Cause    error // why it is not OK
-	Epoch    uint32
-	Segments int   // that hold live records, are in use, or are kept as evidence
-	Free     int   // segments in the pool, the reserve included
-	Damaged  int   // segments kept as evidence
-	Bytes    int64 // size of all segment files
+	Cause    error  // why it is not OK
+	Epoch    uint32 // random; a copy that was accepted has another
+	Segments int    // that hold live records, are in use, or are kept as evidence
+	Free     int    // segments in the pool, the reserve included
+	Damaged  int    // segments kept as evidence
+	Bytes    int64  // size of all segment files
 
 	Appends uint64 // records appended since Open
 	Syncs   uint64 // syncs of batches and segments since Open
