@@ -29,6 +29,7 @@ type builder struct {
 	homeless  bool   // some route says nothing of its spool, and there is none
 	placeless bool   // some route has no place for its dead letters
 	asides    []aside
+	promised  []promised
 }
 
 func (b *builder) table() *Table {
@@ -43,6 +44,7 @@ func (b *builder) table() *Table {
 	if v := b.root.get("routes"); v != nil {
 		t.Routes = b.routes(v.items)
 		b.checkAsides(t.Routes)
+		b.checkPromises()
 	}
 	t.trust()
 	t.Admin = b.admin(b.root.get("admin"))

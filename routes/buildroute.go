@@ -58,6 +58,7 @@ func (b *builder) route(v *value) *Route {
 	}
 	b.routeSpool(v, defaults, c, r)
 	b.fates(v, defaults, c, r)
+	b.promises(v, defaults, c, r)
 	return r
 }
 

@@ -24,12 +24,17 @@ type ends struct {
 	check            func(c adapters.Config, as []adapters.Address) error
 	aside            bool // a source can put messages aside
 	stops            bool // a refused message stops the later ones
+	class            adapters.Class
+	identity         adapters.Identity
 }
 
 func (e ends) Kind() string { return e.kind }
 
-func (e ends) Capabilities(adapters.Config) adapters.Capabilities {
-	return adapters.Capabilities{Sources: e.sources, Targets: e.targets, RejectAside: e.aside, RefusalStops: e.stops}
+func (e ends) Capabilities(c adapters.Config) adapters.Capabilities {
+	if c.Options.String("dialect", "") == "artemis" {
+		e.class = adapters.ClassWindow
+	}
+	return adapters.Capabilities{Sources: e.sources, Targets: e.targets, RejectAside: e.aside, RefusalStops: e.stops, Target: e.class, Source: e.identity}
 }
 
 func (e ends) Check(c adapters.Config, as ...adapters.Address) error {
@@ -50,9 +55,11 @@ func (e ends) OpenTarget(context.Context, adapters.Config, adapters.Address) (ad
 func testKinds() Kinds {
 	queues := []adapters.Form{adapters.Queue, adapters.Topic}
 	return Kinds{
-		"amqp":  ends{kind: "amqp", sources: queues, targets: queues, aside: true},
-		"kafka": ends{kind: "kafka", sources: []adapters.Form{adapters.Topic}, targets: []adapters.Form{adapters.Topic}, stops: true},
-		"nats":  ends{kind: "nats", sources: []adapters.Form{adapters.Stream}, targets: []adapters.Form{adapters.Subject}},
+		"amqp": ends{kind: "amqp", sources: queues, targets: queues, aside: true},
+		"kafka": ends{kind: "kafka", sources: []adapters.Form{adapters.Topic}, targets: []adapters.Form{adapters.Topic}, stops: true,
+			class: adapters.ClassTx, identity: adapters.SourcePosition},
+		"nats": ends{kind: "nats", sources: []adapters.Form{adapters.Stream}, targets: []adapters.Form{adapters.Subject},
+			class: adapters.ClassWindow, identity: adapters.SourcePosition},
 	}
 }
 

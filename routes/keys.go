@@ -1,5 +1,7 @@
 package routes
 
+import "slices"
+
 // This file is the table of all keys. A key that is not here does not exist; a key that does nothing is not here.
 
 const since = "0.1"
@@ -9,6 +11,9 @@ const spooling = "0.2"
 
 // settingAside is the release that brought dead letters.
 const settingAside = "0.3"
+
+// promising is the release that brought promises other than at-least-once.
+const promising = "0.4"
 
 // topologyShape is the whole file.
 func topologyShape() *Shape {
@@ -52,7 +57,7 @@ func fullWords() []string { return []string{string(FullPause), string(FullReject
 
 // dropping is what is said to somebody who would rather lose messages.
 func dropping() map[string]string {
-	return map[string]string{"drop-oldest": "write pause or reject: drop-oldest loses messages, so it needs delivery: at-most-once, which this version does not have"}
+	return map[string]string{"drop-oldest": "write pause or reject: drop-oldest loses messages, and this version does not have it"}
 }
 
 const fullDoc = "pause: stop reading the source until there is room; reject: hand messages back, where the source can put them aside (D004)."
@@ -98,6 +103,8 @@ func brokerOptions() []*Field {
 		{Name: "dialect", Type: Word, Words: []string{"artemis", "rabbitmq", "servicebus", "qpid", "ibmmq", "generic"}, Kinds: amqp, Option: true,
 			Since: since, Reload: RestartBroker,
 			Doc: "Form of addresses, and which capability makes a queue or a topic. Left out, it is known from what the broker says of itself."},
+		{Name: "duplicate_window", Type: Count, Unit: "ids", Default: "20000", Min: 1, Max: 1e9, Kinds: amqp, Option: true, Since: promising, Reload: RestartBroker,
+			Doc: "How many ids an Artemis address remembers to drop duplicates: its id-cache-size. What may be in flight to one address on routes with delivery: exactly-once must be less (D002)."},
 		{Name: "group", Type: Text, Default: "posthouse", Kinds: kafka, Option: true, Since: since, Reload: RestartBroker,
 			Doc: "Prefix of the consumer groups: a route reads in the group GROUP.ROUTE."},
 		{Name: "compression", Type: Word, Words: []string{"none", "gzip", "snappy", "lz4", "zstd"}, Kinds: kafka, Option: true, Default: "none",
@@ -107,7 +114,7 @@ func brokerOptions() []*Field {
 		{Name: "embedded", Type: Object, Of: embeddedShape(), Kinds: nats, Option: true, Since: since, Reload: RestartProcess,
 			Doc: "Run a JetStream server inside the daemon, in place of addresses."},
 		{Name: "duplicate_window", Type: Duration, Default: "2m", Min: 0.1, Kinds: nats, Option: true, Since: since, Reload: RestartBroker,
-			Doc: "How long a stream made by create: remembers ids to drop duplicates."},
+			Doc: "How long a stream remembers ids to drop duplicates: one made by create: gets it, another must have at least that. max_outage must not be longer (D002)."},
 	}
 }
 
@@ -171,7 +178,18 @@ func routeShape() *Shape {
 			Doc: "What this route does with the spool."},
 		{Name: "renamed_from", Type: Name, Since: spooling, Reload: RestartRoute,
 			Doc: "The name that the route had before: it takes the spool of that name along."},
-	}, append(fateFields(), limitFields()...)...)}
+	}, slices.Concat(promiseFields(), fateFields(), limitFields())...)}
+}
+
+// promiseFields say how often the targets may get a message.
+func promiseFields() []*Field {
+	return []*Field{
+		{Name: "delivery", Type: Word, Words: []string{string(AtLeastOnce), string(AtMostOnce), string(ExactlyOnce)}, Default: string(AtLeastOnce), Inherit: true,
+			Since: promising, Reload: RestartRoute,
+			Doc: "at-least-once: settled when it is durable elsewhere; at-most-once: settled before it is sent, so an unclean stop loses what was on its way; exactly-once: spooled, and sent so that the target takes it once, where both ends can (D001, D005)."},
+		{Name: "max_outage", Type: Duration, Min: 0.1, Inherit: true, Since: promising, Reload: RestartRoute,
+			Doc: "With exactly-once to a target that remembers ids for a time (nats): the longest outage that may pass unnoticed, at most its duplicate_window (D002). After a longer one the lane waits for posthouse resolve."},
+	}
 }
 
 // fateFields say what becomes of messages that cannot go their way.

@@ -59,6 +59,10 @@ type Route struct {
 	MaxHops        int
 	DrainRate      int // messages a second out of the spool, per lane; 0 = as fast as the target takes them
 
+	Delivery  Delivery
+	Identity  adapters.Identity // how a redelivery of the source can be told from a new message
+	MaxOutage time.Duration     // how long a target that remembers ids for a time may be away under ExactlyOnce; 0 = not stated
+
 	Order         Order
 	MaxAttempts   int // refusals by a target after which a message is poison; at least 1
 	OnPoison      OnPoison
@@ -80,6 +84,9 @@ type Target struct {
 
 	InFlight      int  // narrower than Route.InFlight on this lane alone; 0 = as the route says. Route.Window has both
 	PassesRefused bool // takes later messages of a window after it has refused one
+
+	Class  adapters.Class // what it does with a message that is sent again; not looked up for a DeadLetter
+	Memory Memory         // how long it knows an id again, for class T-window
 }
 
 // Batch bounds what is sent together: messages, and bytes. What is there goes; nothing waits for more.
