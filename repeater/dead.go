@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/posthouse/posthouse/bridge"
+	"github.com/posthouse/posthouse/internal/failpoint"
 	"github.com/posthouse/posthouse/routes"
 )
 
@@ -119,6 +120,7 @@ func (it *item) origins() string {
 func (it *item) buried(st itemState) {
 	switch o := it.origin; st {
 	case itemConfirmed:
+		failpoint.Hit("C12")
 		it.lane.of.count.dead(it.dead.Reason)
 		o.answer(itemConfirmed)
 	case itemReturned:

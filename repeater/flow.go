@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/bridge"
+	"github.com/posthouse/posthouse/internal/failpoint"
 	"github.com/posthouse/posthouse/routes"
 )
 
@@ -215,6 +216,7 @@ func (f *flow) receiveAll(ctx context.Context, s *session) error {
 			return err
 		}
 		if len(ds) > 0 {
+			failpoint.Hit("C01")
 			if s.received.Load() == 0 {
 				f.end.works()
 			}
@@ -342,11 +344,13 @@ func (f *flow) settle(s *session, o adapters.Outcome, ps []*parcel) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), settleTimeout)
 	defer cancel()
+	failpoint.Soon("C05")
 	if err := settleBounded(ctx, s.src, o, ds); err != nil {
 		f.count.settleErrors.Add(1)
 		f.log.Warn(msgSettle, "outcome", o.String(), "messages", len(ds), "err", err)
 		return err
 	}
+	failpoint.Hit("C06")
 	s.settled(ps)
 	return nil
 }

@@ -10,6 +10,7 @@ import (
 
 	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/bridge"
+	"github.com/posthouse/posthouse/internal/failpoint"
 )
 
 // A sending is the use of one open target until something fails. It posts batches without waiting for the last one's
@@ -158,6 +159,7 @@ func (s *sending) postAll(stop, post context.Context) {
 		if len(ms) == 0 {
 			continue
 		}
+		failpoint.Soon("C07")
 		if !s.posted(f, hand(post, s.t, ms)) {
 			return
 		}
@@ -295,7 +297,9 @@ func (s *sending) collect(work context.Context) {
 		case f == nil:
 			<-s.more
 		default:
+			failpoint.Hit("C08")
 			n, err := f.r.Wait(work)
+			failpoint.Hit("C09")
 			s.land(f, adapters.Fates(len(f.its), n, err))
 		}
 	}

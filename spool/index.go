@@ -184,7 +184,7 @@ func (s *Spool) seal() error {
 		return nil
 	}
 	s.keepBuffer(buf)
-	if _, err := s.store(g, buf, true); err != nil {
+	if _, err := s.store(g, buf, true, nil); err != nil {
 		return s.unsynced(err)
 	}
 	s.mu.Lock()

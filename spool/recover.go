@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 
+	"github.com/posthouse/posthouse/internal/failpoint"
 	"github.com/posthouse/posthouse/spool/vfs"
 )
 
@@ -85,6 +86,7 @@ func (r *recovery) run(ctx context.Context) error {
 		if err := r.scan(f, i == len(count)-1); err != nil {
 			return err
 		}
+		failpoint.Hit("C23")
 	}
 	r.report.Clean = r.report.Clean || len(count) == 0
 	r.settle()

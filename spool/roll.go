@@ -8,6 +8,8 @@ import (
 	"slices"
 	"syscall"
 	"time"
+
+	"github.com/posthouse/posthouse/internal/failpoint"
 )
 
 // roll ends the segment in use and begins the next one with a checkpoint. Records may not take a slot of the reserve.
@@ -91,11 +93,11 @@ func (s *Spool) storeHead(g *segment, h segHeader, checkpoint []byte) error {
 	if start+int64(len(checkpoint)) > s.opts.SegmentSize {
 		return fmt.Errorf("state of the lanes has %d bytes and does not fit into a segment", len(checkpoint))
 	}
-	if _, err := s.store(g, h.blocks(), true); err != nil {
+	if _, err := s.store(g, h.blocks(), true, nil); err != nil {
 		return err
 	}
 	g.end = start // not in use yet: nobody else looks at it
-	_, err := s.store(g, checkpoint, true)
+	_, err := s.store(g, checkpoint, true, nil)
 	return err
 }
 
@@ -287,6 +289,7 @@ func (s *Spool) reclaim() {
 			s.removeSlot(g.slot)
 			removed = true
 		}
+		failpoint.Hit("C11")
 	}
 	if removed {
 		s.closeErr = errors.Join(s.closeErr, s.syncDir())

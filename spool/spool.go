@@ -19,6 +19,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/posthouse/posthouse/internal/failpoint"
 	"github.com/posthouse/posthouse/spool/vfs"
 )
 
@@ -332,6 +333,7 @@ func (s *Spool) rewrite(r *recovery, l looseEnd) error {
 	if _, err := f.file.WriteAt(b, from); err != nil {
 		return fmt.Errorf("write %s at %d: %w", f.name(), from, err)
 	}
+	failpoint.Hit("C23")
 	return s.sync(f)
 }
 
@@ -341,6 +343,7 @@ func (s *Spool) begin() error {
 	if err := s.roll(false); err != nil && !noSpace(err) {
 		return err
 	}
+	failpoint.Hit("C23")
 	s.reclaim()
 	for len(s.free) < s.opts.Reserve {
 		if err := s.grow(); noSpace(err) {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"runtime"
 	"time"
+
+	"github.com/posthouse/posthouse/internal/failpoint"
 )
 
 // write is the writer's goroutine.
@@ -91,10 +93,11 @@ func (s *Spool) put(b *batch) error {
 		s.settle(b.marks)
 		s.reclaim()
 	}
-	took, err := s.store(s.active, buf, !s.opts.NoSync || b.barrier())
+	took, err := s.store(s.active, buf, !s.opts.NoSync || b.barrier(), b)
 	if err != nil {
 		return s.broken(b, err)
 	}
+	failpoint.HitIf(len(b.entries) > 0, "C04")
 	s.publish(b, int64(len(buf)), took > 0)
 	if s.opts.Observe != nil {
 		s.opts.Observe(took, len(b.entries), len(buf))
@@ -216,11 +219,14 @@ func (s *Spool) requeue(marks []laneMarks) {
 }
 
 // store is the one place where bytes of the segment in use go to the disk: one write, one sync, and no second try. It
-// returns how long the sync took, more than 0 if there was one.
-func (s *Spool) store(g *segment, buf []byte, sync bool) (time.Duration, error) {
+// returns how long the sync took, more than 0 if there was one. b is what buf holds, nil for what belongs to the journal.
+func (s *Spool) store(g *segment, buf []byte, sync bool, b *batch) (time.Duration, error) {
+	failpoint.Torn(b != nil && len(b.entries) > 0, "C02", g.slot.file, buf, g.end)
 	if _, err := g.slot.file.WriteAt(buf, g.end); err != nil {
 		return 0, fmt.Errorf("write %s at %d: %w", g.slot.name(), g.end, err)
 	}
+	failpoint.HitIf(b != nil && len(b.entries) > 0, "C03")
+	failpoint.HitIf(b != nil && len(b.marks) > 0, "C10")
 	if !sync {
 		return 0, nil
 	}
@@ -373,7 +379,7 @@ func (s *Spool) finish() {
 		return // on a full disk: the next Open will not find it clean
 	}
 	buf := g.codec.append(s.buf[:0], g.end, head{kind: kindClosed, flags: s.closedFlags(), synced: uint32(g.end)})
-	if _, err := s.store(g, g.codec.pad(buf, g.end, uint32(g.end)), true); err != nil {
+	if _, err := s.store(g, g.codec.pad(buf, g.end, uint32(g.end)), true, nil); err != nil {
 		s.closeErr = errors.Join(s.closeErr, err)
 	}
 }

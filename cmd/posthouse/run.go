@@ -17,6 +17,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/spf13/cobra"
 
+	"github.com/posthouse/posthouse/internal/failpoint"
 	"github.com/posthouse/posthouse/repeater"
 	"github.com/posthouse/posthouse/repeater/admin"
 	"github.com/posthouse/posthouse/routes"
@@ -72,7 +73,7 @@ func checkRun(o repeater.Options) error {
 func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.Options, errs io.Writer) error {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	o.Log, o.Metrics, o.Getenv = newLog(table.Admin, errs), reg, os.Getenv
+	o.Log, o.Metrics, o.Getenv, o.Now = newLog(table.Admin, errs), reg, os.Getenv, failpoint.Now
 	rep, err := repeater.New(table, ks, o)
 	if err != nil {
 		return environment(err)

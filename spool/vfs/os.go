@@ -12,6 +12,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"github.com/posthouse/posthouse/internal/failpoint"
 )
 
 // lockName is not a name a journal gives to its files, and List does not show it.
@@ -210,4 +212,17 @@ func holder(f *os.File) string {
 type osFile struct{ *os.File }
 
 // Sync makes bytes and length durable, not the times.
-func (f osFile) Sync() error { return datasync(f.File) }
+func (f osFile) Sync() error {
+	if err := failpoint.Fault("sync"); err != nil {
+		return err
+	}
+	return datasync(f.File)
+}
+
+// WriteAt is that of the file.
+func (f osFile) WriteAt(b []byte, at int64) (int, error) {
+	if err := failpoint.Fault("write"); err != nil {
+		return 0, err
+	}
+	return f.File.WriteAt(b, at)
+}
