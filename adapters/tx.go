@@ -1,6 +1,10 @@
 package adapters
 
-import "context"
+import (
+	"context"
+	"fmt"
+	"strings"
+)
 
 // A Position is how far one lane has come at a target, kept by the target's broker together with the messages: what is
 // in a transaction and the position that says so are there both or not at all (class T-tx, delivery.md, section 5).
@@ -48,4 +52,13 @@ type TxTarget interface {
 	// Position of its successor tells. With ErrFenced (Kind Denied) another sender has the lane: to open it again would
 	// only take it away from that one. SendTx keeps neither ms nor its messages.
 	SendTx(ctx context.Context, ms []*Message, p Position) error
+}
+
+// CheckLane refuses what cannot name a sender for OpenTx; the error has Kind Permanent.
+func CheckLane(lane string) error {
+	odd := func(r rune) bool { return r != '.' && (r < '0' || r > '9') && (r < 'a' || r > 'z') }
+	if lane == "" || len(lane) > 64 || strings.ContainsFunc(lane, odd) {
+		return &Error{Op: "attach", Kind: Permanent, Err: fmt.Errorf("%q cannot name a lane: 1 to 64 characters of a to z, 0 to 9 and the dot", lane)}
+	}
+	return nil
 }

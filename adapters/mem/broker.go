@@ -13,6 +13,7 @@ import (
 // Options are what a broker is for its whole life.
 type Options struct {
 	Window   bool   // a Track.ID that was taken before is confirmed and dropped: T-window
+	Tx       bool   // it has transactions (OpenTx): T-tx, also where Window is set
 	MaxSize  int64  // bytes of one message as Message.Size counts them; 0 = no limit
 	Password string // "" = everybody may come in
 }
@@ -37,13 +38,14 @@ type Broker struct {
 
 	mu     sync.Mutex
 	places map[string]*place
+	lanes  map[string]*lane // by name: what transactions have left, for good
 	links  []*Link
 	down   bool
 }
 
 // NewBroker makes a broker with no queues.
 func NewBroker(name string, o Options) *Broker {
-	b := &Broker{name: name, opts: o, places: make(map[string]*place)}
+	b := &Broker{name: name, opts: o, places: make(map[string]*place), lanes: make(map[string]*lane)}
 	b.link = b.NewLink()
 	return b
 }
@@ -260,26 +262,44 @@ func (p *place) accept(m *adapters.Message, by *Target) (*item, error) {
 }
 
 func (p *place) judge(m *adapters.Message, by *Target) (*item, error) {
-	refuse := func(k adapters.Kind, why string) (*item, error) {
-		return nil, &adapters.Error{Op: "send", Addr: by.at, Kind: k, Err: errors.New(why)}
+	if err := p.refusal(m, by); err != nil {
+		return nil, err
 	}
-	switch id := m.Track.ID; {
-	case p.rules.Missing:
-		return refuse(adapters.NotFound, "no such queue")
-	case p.rules.Denied:
-		return refuse(adapters.Denied, "user may not use this queue")
-	case p.rules.Refuse != nil && p.rules.Refuse(m):
-		return refuse(adapters.Permanent, "refused by the queue")
-	case p.b.opts.Window && id != "":
+	if id := m.Track.ID; p.b.opts.Window && id != "" {
 		if _, dup := p.seen[id]; dup {
 			return nil, nil
 		}
 	}
-	if p.rules.Room > 0 && len(p.ready)+p.unsettled() >= p.rules.Room {
-		return refuse(adapters.Full, "the queue is full")
+	if err := p.overflow(1, by); err != nil {
+		return nil, err
 	}
 	if p.b.opts.Window {
 		p.seen[m.Track.ID] = struct{}{}
 	}
 	return p.push(m, by), nil
+}
+
+// refusal is what the rules say against m, room left aside.
+func (p *place) refusal(m *adapters.Message, by *Target) error {
+	switch {
+	case p.rules.Missing:
+		return by.refusal(adapters.NotFound, "no such queue")
+	case p.rules.Denied:
+		return by.refusal(adapters.Denied, "user may not use this queue")
+	case p.rules.Refuse != nil && p.rules.Refuse(m):
+		return by.refusal(adapters.Permanent, "refused by the queue")
+	}
+	return nil
+}
+
+// overflow refuses n more messages where there is no room for them.
+func (p *place) overflow(n int, by *Target) error {
+	if p.rules.Room > 0 && len(p.ready)+p.unsettled()+n > p.rules.Room {
+		return by.refusal(adapters.Full, "the queue is full")
+	}
+	return nil
+}
+
+func (t *Target) refusal(k adapters.Kind, why string) error {
+	return &adapters.Error{Op: "send", Addr: t.at, Kind: k, Err: errors.New(why)}
 }

@@ -17,6 +17,10 @@
 // A message is visible at once but survives Kill only when its receipt was waited for, as with a broker that syncs
 // before it confirms.
 //
+// Where Options.Tx is set, OpenTx opens a target whose messages and position the broker takes together or not at all, and
+// durably as soon as they arrive. HoldReplies followed by Cut leaves a transaction applied and its sender without an
+// answer; a Cut with latency, or a Stall, loses it on its way. Broker.Position tells what the broker has.
+//
 // # Order
 //
 // That of sending, for the whole queue. Priorities and expiry are carried, not acted on.
@@ -48,8 +52,9 @@ const Protocol = "mem"
 type Adapter struct{ brokers map[string]*Broker }
 
 var (
-	_ adapters.Adapter = (*Adapter)(nil)
-	_ adapters.Pinger  = (*Adapter)(nil)
+	_ adapters.Adapter   = (*Adapter)(nil)
+	_ adapters.TxAdapter = (*Adapter)(nil)
+	_ adapters.Pinger    = (*Adapter)(nil)
 )
 
 // New makes an adapter that knows bs by their names.
@@ -74,7 +79,10 @@ func (a *Adapter) Capabilities(c adapters.Config) adapters.Capabilities {
 	for _, name := range names(c) {
 		if b := a.brokers[name]; b != nil {
 			caps.MaxSize = b.opts.MaxSize
-			if b.opts.Window {
+			switch {
+			case b.opts.Tx:
+				caps.Target = adapters.ClassTx
+			case b.opts.Window:
 				caps.Target = adapters.ClassWindow
 			}
 			break

@@ -32,6 +32,7 @@ type batch struct {
 	items          []*item // taken from it
 	arrive, answer time.Time
 	taken          bool
+	tx             *transaction  // of SendTx: taken as a whole
 	done           chan struct{} // closed when the answer has come
 }
 
@@ -51,13 +52,18 @@ func (t *Target) Post(ctx context.Context, ms []*adapters.Message) (adapters.Rec
 		bt.errs[i] = t.fits(m)
 		bt.msgs = append(bt.msgs, clone(m))
 	}
+	return bt, t.queue(ctx, bt)
+}
+
+// queue puts bt on its way as soon as there is room.
+func (t *Target) queue(ctx context.Context, bt *batch) error {
 	for {
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return err
 		}
 		full, err := t.post(bt)
 		if err != nil || full == nil {
-			return bt, err
+			return err
 		}
 		select {
 		case <-full:
@@ -135,6 +141,10 @@ func (t *Target) advance() {
 func (bt *batch) land() {
 	bt.taken = true
 	p := bt.t.b.place(bt.t.at.Name)
+	if bt.tx != nil {
+		bt.tx.land(p, bt)
+		return
+	}
 	for i, m := range bt.msgs {
 		if bt.errs[i] != nil {
 			continue
