@@ -14,7 +14,7 @@ type Capabilities struct {
 
 	Durable bool // what Send confirmed survives a kill of the broker
 	Target  Class
-	Source  Identity
+	Source  Identity // of a source without options; Identity tells it for an address
 
 	MaxSize int64 // largest message in bytes, 0 = the broker decides; Config.Limits.MaxSize bounds it further
 	Headers Headers
@@ -71,6 +71,18 @@ const (
 	SourceID                       // S-id: by an id
 	SourcePosition                 // S-position: by a position that cannot repeat
 )
+
+// KeyUniqueIDs is the option of a source by which an operator declares that its applications never use a message id
+// twice. Kinds without a position of their own have it; Delivery.SourceID is made of the message's id then.
+const KeyUniqueIDs = "unique_ids"
+
+// Identity is Source for one address: where the broker gives no position, the operator may have declared an id.
+func (c Capabilities) Identity(a Address) Identity {
+	if c.Source == SourceNone && a.Options.Bool(KeyUniqueIDs, false) {
+		return SourceID
+	}
+	return c.Source
+}
 
 // Headers is what a protocol can hold of a Message natively. The package bridge fits a message to it; what has no
 // native place travels in Posthouse's own headers.

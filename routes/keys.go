@@ -1,6 +1,10 @@
 package routes
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/posthouse/posthouse/adapters"
+)
 
 // This file is the table of all keys. A key that is not here does not exist; a key that does nothing is not here.
 
@@ -113,6 +117,8 @@ func brokerOptions() []*Field {
 			Reload: RestartBroker, Doc: "Where a group without a stored position begins."},
 		{Name: "embedded", Type: Object, Of: embeddedShape(), Kinds: nats, Option: true, Since: since, Reload: RestartProcess,
 			Doc: "Run a JetStream server inside the daemon, in place of addresses."},
+		{Name: "duplicate_window", Type: Count, Unit: "ids", Default: "20000", Min: 1, Max: 1e9, Kinds: amqp, Option: true, Since: promising, Reload: RestartBroker,
+			Doc: "With dialect: artemis: how many ids an address remembers to drop duplicates, its id-cache-size. The default is Artemis's own."},
 		{Name: "duplicate_window", Type: Duration, Default: "2m", Min: 0.1, Kinds: nats, Option: true, Since: since, Reload: RestartBroker,
 			Doc: "How long a stream remembers ids to drop duplicates: one made by create: gets it, another must have at least that. max_outage must not be longer (D002)."},
 	}
@@ -286,6 +292,8 @@ func sourceShape() *Shape {
 		{Name: "topic", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "amqp: the topic, with subscription; kafka: the topic."},
 		{Name: "stream", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "nats: the JetStream stream."},
 		{Name: "subscription", Type: Text, Kinds: amqp, Option: true, With: "topic", Since: since, Reload: RestartRoute, Doc: "Name of the durable, shared subscription of a topic."},
+		{Name: adapters.KeyUniqueIDs, Type: Flag, Kinds: amqp, Option: true, Since: promising, Reload: RestartRoute,
+			Doc: "true: the applications never use a message-id twice, so that a message given out again can be told from a new one. Left out: it cannot."},
 		{Name: "start_at", Type: Word, Words: []string{"oldest", "newest"}, Kinds: kafka, Option: true, Since: since, Reload: RestartRoute,
 			Doc: "Where a group without a stored position begins. Left out: as the broker says."},
 		{Name: "group", Type: Text, Kinds: kafka, Option: true, Since: since, Reload: RestartRoute, Doc: "The whole name of the consumer group. Left out: GROUP.ROUTE of the broker's group."},

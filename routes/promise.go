@@ -30,11 +30,7 @@ func (b *builder) identity(a adapters.Address) adapters.Identity {
 	if broker == nil || b.options.Kinds[broker.Kind] == nil {
 		return adapters.SourceNone
 	}
-	id := b.options.Kinds[broker.Kind].Capabilities(broker.Config).Source
-	if id == adapters.SourceNone && a.Options.Bool("unique_ids", false) {
-		return adapters.SourceID
-	}
-	return id
+	return b.options.Kinds[broker.Kind].Capabilities(broker.Config).Identity(a)
 }
 
 // class says what a target does with a message that is sent again, and for how long.

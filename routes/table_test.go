@@ -39,7 +39,7 @@ func TestEverything(t *testing.T) {
 		Config: adapters.Config{Name: "paris", Addresses: []string{"amqps://a1.example.net:5671", "amqps://a2.example.net:5671"},
 			Credentials: adapters.Credentials{User: "posthouse", Mechanism: "plain"}, Heartbeat: 5 * time.Second,
 			TLS:     adapters.TLS{On: true, CAFile: at("ca.pem"), CertFile: "/etc/posthouse/paris.pem", KeyFile: at("keys/paris.key"), ServerName: "a.example.net", MinVersion: tls.VersionTLS13},
-			Options: adapters.Options{"dialect": "artemis"}}}
+			Options: adapters.Options{"dialect": "artemis", "duplicate_window": int64(50000)}}}
 	opts := cmp.AllowUnexported(adapters.Secret{})
 	if diff := cmp.Diff(wantBroker, table.Brokers["paris"], opts); diff != "" {
 		t.Errorf("broker (-want +got):\n%s", diff)
@@ -69,7 +69,7 @@ func TestRouteSettings(t *testing.T) {
 	}
 	want := &Route{Name: "orders", Enabled: true, Prefetch: 10, PrefetchSize: 1 << 20, InFlight: 20, Batch: Batch{10, 2 << 20},
 		Retry: Retry{time.Second, 2 * time.Minute}, ConfirmTimeout: 10 * time.Second, MaxMessageSize: 8 << 20, MaxHops: 3,
-		Delivery: AtLeastOnce, Order: OrderSource, MaxAttempts: 1, OnPoison: PoisonHold, OnFilterError: FilterErrorSkip, Expired: ExpiredDeadLetter,
+		Delivery: AtLeastOnce, Identity: adapters.SourceID, Order: OrderSource, MaxAttempts: 1, OnPoison: PoisonHold, OnFilterError: FilterErrorSkip, Expired: ExpiredDeadLetter,
 		DeadLetter: dead("here", adapters.Subject, "dead.orders", adapters.Options{"create": true, "stream": "DEAD"}),
 		DrainRate:  2000, RenamedFrom: "trades", Spool: RouteSpool{SpoolAlways, 64 << 20, 7 * 24 * time.Hour, FullReject, 5 * time.Second}}
 	if diff := cmp.Diff(want, table.Routes[0], ignore); diff != "" {
@@ -77,7 +77,7 @@ func TestRouteSettings(t *testing.T) {
 	}
 	want = &Route{Name: "more", Enabled: true, Prefetch: 100, PrefetchSize: 64 << 20, InFlight: 256, Batch: Batch{10, 1 << 20},
 		Retry: Retry{500 * time.Millisecond, 2 * time.Minute}, ConfirmTimeout: 30 * time.Second, MaxMessageSize: 64 << 20, MaxHops: 8,
-		Delivery: AtLeastOnce, Order: OrderStrict, MaxAttempts: 3, OnPoison: PoisonHold, OnFilterError: FilterErrorDeadLetter, Expired: ExpiredDeliver,
+		Delivery: AtLeastOnce, Identity: adapters.SourceID, Order: OrderStrict, MaxAttempts: 3, OnPoison: PoisonHold, OnFilterError: FilterErrorDeadLetter, Expired: ExpiredDeliver,
 		DeadLetter: dead("paris", adapters.Queue, "DLQ", nil),
 		DrainRate:  500, Spool: RouteSpool{SpoolAuto, 1 << 30, 0, FullPause, 5 * time.Second}}
 	if diff := cmp.Diff(want, table.Routes[1], ignore); diff != "" {
@@ -145,7 +145,7 @@ func TestExplainRoute(t *testing.T) {
 func TestEnds(t *testing.T) {
 	table := load(t, "testdata/good/everything.yaml")
 	r := table.Routes[0]
-	if diff := cmp.Diff(adapters.Address{Broker: "paris", Form: adapters.Topic, Name: "orders", Options: adapters.Options{"subscription": "posthouse"}}, r.From); diff != "" {
+	if diff := cmp.Diff(adapters.Address{Broker: "paris", Form: adapters.Topic, Name: "orders", Options: adapters.Options{"subscription": "posthouse", "unique_ids": true}}, r.From); diff != "" {
 		t.Error(diff)
 	}
 	var names []string

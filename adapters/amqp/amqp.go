@@ -71,6 +71,10 @@ var (
 // Kind is "amqp".
 func (*Adapter) Kind() string { return "amqp" }
 
+// keyWindow is the broker option that states how many ids an address of Artemis remembers (id-cache-size). It changes
+// nothing here: whoever promises to send once compares it with how much may be on its way.
+const keyWindow = "duplicate_window"
+
 // dialects are the values of the option dialect.
 func dialects() []string {
 	return []string{"artemis", "rabbitmq", "servicebus", "qpid", "ibmmq", "generic"}
@@ -136,7 +140,7 @@ func headersOf(p *profile) adapters.Headers {
 
 // Check looks at the configuration alone.
 func (a *Adapter) Check(c adapters.Config, as ...adapters.Address) error {
-	errs := []error{c.Options.Unknown("dialect", "duplicate_window"), checkDialect(c), checkWindow(c), checkLogin(c), checkEndpoints(c)}
+	errs := []error{c.Options.Unknown("dialect", keyWindow), checkDialect(c), checkWindow(c), checkLogin(c), checkEndpoints(c)}
 	for _, at := range as {
 		errs = append(errs, a.checkAddress(c, at))
 	}
@@ -175,12 +179,19 @@ func checkDialect(c adapters.Config) error {
 }
 
 func checkWindow(c adapters.Config) error {
-	v, ok := c.Options["duplicate_window"]
-	if !ok || c.Options.Int("duplicate_window", -1) >= 0 {
+	v, ok := c.Options[keyWindow]
+	if !ok {
 		return nil
 	}
-	return &adapters.OptionError{Key: "duplicate_window", Problem: fmt.Sprintf("%v is not a number of ids", v),
-		Help: "write the broker's id-cache-size, 0 or more"}
+	if n := c.Options.Int(keyWindow, 0); n < 1 {
+		return &adapters.OptionError{Key: keyWindow, Problem: fmt.Sprintf("%v is not a number of ids", v),
+			Help: "write the broker's id-cache-size, 1 or more"}
+	}
+	if d := c.Options.String("dialect", ""); d != "artemis" {
+		return &adapters.OptionError{Key: keyWindow, Problem: "only Artemis remembers a number of ids",
+			Help: "write dialect: artemis beside it, or take it away"}
+	}
+	return nil
 }
 
 func checkLogin(c adapters.Config) error {
@@ -203,7 +214,7 @@ func checkLogin(c adapters.Config) error {
 }
 
 func (a *Adapter) checkAddress(c adapters.Config, at adapters.Address) error {
-	errs := []error{at.Options.Unknown("subscription", "exclusive")}
+	errs := []error{at.Options.Unknown("subscription", "exclusive", adapters.KeyUniqueIDs)}
 	bad := func(key, problem, help string) {
 		errs = append(errs, &adapters.OptionError{Key: key, Problem: problem, Help: help})
 	}

@@ -12,7 +12,8 @@ func TestCheck(t *testing.T) {
 	good := adapters.Config{Addresses: []string{"amqp://a:1", "amqps://b"}, Credentials: adapters.Credentials{User: "u"},
 		Options: adapters.Options{"dialect": "artemis", "duplicate_window": int64(20000)}}
 	topic := adapters.Address{Form: adapters.Topic, Name: "t", Options: adapters.Options{"subscription": "s"}}
-	if err := New().Check(good, queue, topic); err != nil {
+	unique := adapters.Address{Form: adapters.Queue, Name: "q", Options: adapters.Options{"unique_ids": true}}
+	if err := New().Check(good, queue, topic, unique); err != nil {
 		t.Errorf("good configuration: %v", err)
 	}
 	for _, c := range []struct {
@@ -27,6 +28,10 @@ func TestCheck(t *testing.T) {
 		{"no address", func(c *adapters.Config) { c.Addresses = nil }, queue, "addresses"},
 		{"dialect", func(c *adapters.Config) { c.Options["dialect"] = "artmis" }, queue, "artemis, rabbitmq"},
 		{"window", func(c *adapters.Config) { c.Options["duplicate_window"] = "many" }, queue, "duplicate_window"},
+		{"no window", func(c *adapters.Config) { c.Options["duplicate_window"] = int64(0) }, queue, "1 or more"},
+		{"window elsewhere", func(c *adapters.Config) {
+			c.Options["dialect"], c.Options["duplicate_window"] = "rabbitmq", int64(9)
+		}, queue, "dialect: artemis"},
 		{"unknown key", func(c *adapters.Config) { c.Options["prefetch"] = 1 }, queue, "prefetch"},
 		{"mechanism", func(c *adapters.Config) { c.Credentials.Mechanism = "scram-sha-256" }, queue, "external"},
 		{"external without certificate", func(c *adapters.Config) { c.Credentials.Mechanism = "external" }, queue, "tls.cert_file"},

@@ -23,8 +23,9 @@ const firstCredit = 1 << 20
 // A source is a receiver with credit of our own.
 type source struct {
 	*link
-	r      *amqp.Receiver
-	closed atomic.Bool
+	r         *amqp.Receiver
+	closed    atomic.Bool
+	uniqueIDs bool // the operator says that a message id is never used twice
 
 	mu      sync.Mutex
 	granted uint64          // credit given since the attach
@@ -45,7 +46,7 @@ func (a *Adapter) openSource(ctx context.Context, cfg adapters.Config, at adapte
 	if err != nil {
 		return nil, err
 	}
-	s := &source{link: l, largest: firstCredit, guessed: true, held: make(map[uint32]bool)}
+	s := &source{link: l, largest: firstCredit, guessed: true, held: make(map[uint32]bool), uniqueIDs: at.Options.Bool(adapters.KeyUniqueIDs, false)}
 	actx, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	s.r, err = l.session.NewReceiver(actx, l.p.address(at, true), l.receiverOptions())
@@ -129,7 +130,11 @@ func (s *source) delivery(m *amqp.Message, now int64) (adapters.Delivery, error)
 	if s.p.acquirer && h.acquiredBefore {
 		attempt = max(attempt, 2)
 	}
-	return adapters.Delivery{Message: msg, Tag: tag{s, a.id}, Attempt: attempt}, nil
+	d := adapters.Delivery{Message: msg, Tag: tag{s, a.id}, Attempt: attempt}
+	if s.uniqueIDs {
+		d.SourceID = sourceID(msg.ID)
+	}
+	return d, nil
 }
 
 // hold counts a delivery that the caller has from now on.
