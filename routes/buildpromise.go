@@ -133,14 +133,11 @@ func (b *builder) crowded(p promised, to *Target) {
 	if p.route.Delivery != ExactlyOnce || to.Memory.IDs == 0 {
 		return
 	}
-	sum, lanes := 0, 0
+	var rs []*Route
 	for _, o := range b.promised {
-		for i := range o.route.To {
-			if samePlace(o.route.To[i].Addr, to.Addr) && (o.route.Enabled || o.route == p.route) {
-				sum, lanes = sum+o.route.Window(&o.route.To[i]), lanes+1
-			}
-		}
+		rs = append(rs, o.route)
 	}
+	sum, lanes := flying(rs, p.route, to.Addr)
 	if sum < to.Memory.IDs {
 		return
 	}
@@ -151,6 +148,19 @@ func (b *builder) crowded(p promised, to *Target) {
 	b.at(at.node, at.path, Finding{Code: "D002", Message: fmt.Sprintf("%d messages may be in flight to %s, but it remembers %d ids", sum, to.Addr, to.Memory.IDs),
 		Label: "together with all lanes to that address", Help: "make in_flight smaller, or write the duplicate_window that the broker is configured with, if it is larger",
 		Note: fmt.Sprintf("%s; lanes that go there: %d", b.of(p), lanes)})
+}
+
+// flying is how many messages may be in flight to an address when r runs beside what else of rs is enabled, and on how
+// many lanes.
+func flying(rs []*Route, r *Route, to adapters.Address) (messages, lanes int) {
+	for _, o := range rs {
+		for i := range o.To {
+			if samePlace(o.To[i].Addr, to) && (o.Enabled || o == r) {
+				messages, lanes = messages+o.Window(&o.To[i]), lanes+1
+			}
+		}
+	}
+	return messages, lanes
 }
 
 // sameSettle: one reader settles a message once for all routes, before they send it or after.

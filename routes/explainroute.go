@@ -21,7 +21,7 @@ func (t *Table) ExplainRoute(name, repeater string) (text string, ok bool) {
 		b.WriteString(", not enabled")
 	}
 	b.WriteString("\n")
-	for _, l := range slices.Concat(r.wayLines(), t.fateLines(r, repeater), r.limitLines(), t.spoolLines(r, repeater)) {
+	for _, l := range slices.Concat(r.wayLines(), t.promiseLines(r), t.fateLines(r, repeater), r.limitLines(), t.spoolLines(r, repeater)) {
 		fmt.Fprintf(&b, "  %-16s %s\n", l[0], l[1])
 	}
 	return b.String(), true
@@ -79,6 +79,9 @@ func (t *Table) spoolLines(r *Route, repeater string) [][2]string {
 func (r *Route) modeText() string {
 	switch r.Spool.Mode {
 	case SpoolAlways:
+		if r.Delivery == ExactlyOnce {
+			return "always: every message is spooled before it is sent; exactly-once needs its record"
+		}
 		return "always: every message is spooled before it is sent"
 	case SpoolNever:
 		return "never: messages wait at their source"

@@ -91,3 +91,65 @@ func TestUniqueIDs(t *testing.T) {
 		}
 	}
 }
+
+// TestPromiseOfEachClass: every class of target under every promise has its sentence, with the numbers of the file in it.
+func TestPromiseOfEachClass(t *testing.T) {
+	const (
+		tx, ids, outage, none = "{ broker: k, topic: b }", "{ broker: art, queue: b }", "{ broker: n, subject: b }", "{ broker: rabbit, queue: b }"
+		spool                 = "spool: { dir: s }\n"
+		twice                 = "at least once; after an unclean stop or a lost link at most 20 messages (in_flight) may arrive twice, each with posthouse-possible-duplicate: true and the same posthouse-id"
+		fresh                 = "; up to 20 may also repeat under a new id when Posthouse itself dies (spool: { mode: always } avoids that)"
+		marked                = "; of what is sent again after a longer one at most 20 messages (in_flight) may arrive twice, each with posthouse-possible-duplicate: true and the same posthouse-id"
+		lost                  = "at most once; each message is settled at its source before it is sent, so after an unclean stop or a failed send at most 20 messages (in_flight) are lost, counted where it can be known"
+	)
+	for _, c := range []struct{ to, delivery, class, brief, text string }{
+		{tx, "exactly-once", "T-tx", "its readers must use read_committed", "once, for consumers that use read_committed"},
+		{ids, "exactly-once", "T-window", "it remembers 600 ids, and at most 20 are in flight there",
+			"once, as long as an outage is shorter than the window of 600 ids, of which all lanes to the address have at most 20 in flight; what others send there uses it up too"},
+		{outage, "exactly-once, max_outage: 4m", "T-window", "max_outage 4m of the 5m for which it remembers ids, then the lane waits for resolve",
+			"once, as long as an outage is shorter than max_outage, 4m, within the window of 5m; after a longer one the lane holds what may have arrived, at most 20 messages, until posthouse resolve"},
+		{tx, "at-least-once", "T-tx", "at most 20 twice after an unclean stop, marked", twice + fresh},
+		{none, "at-least-once", "T-none", "at most 20 twice after an unclean stop, marked", twice + fresh},
+		{none, "at-least-once, spool: { mode: always }", "T-none", "at most 20 twice after an unclean stop, marked", twice},
+		{ids, "at-least-once", "T-window", "once while an outage is shorter than its window of 600 ids", "once, as long as an outage is shorter than the window of 600 ids" + marked + fresh},
+		{outage, "at-least-once", "T-window", "once while an outage is shorter than its window of 5m", "once, as long as an outage is shorter than the window of 5m" + marked + fresh},
+		{tx, "at-most-once", "T-tx", "at most 20 lost after an unclean stop, none twice", lost},
+		{ids, "at-most-once", "T-window", "at most 20 lost after an unclean stop, none twice", lost},
+		{outage, "at-most-once", "T-window", "at most 20 lost after an unclean stop, none twice", lost},
+		{none, "at-most-once", "T-none", "at most 20 lost after an unclean stop, none twice", lost},
+	} {
+		table := loadPromise(t, "to: "+c.to+", in_flight: 20, delivery: "+c.delivery, spool)
+		r := table.Routes[0]
+		want := Promise{Lane: "r/" + r.To[0].Name, Target: r.To[0].Addr.String(), Class: c.class, Source: "S-position", Delivery: r.Delivery, InFlight: 20, Brief: c.brief, Text: c.text}
+		if diff := cmp.Diff([]Promise{want}, table.Promises()); diff != "" {
+			t.Errorf("%s, %s (-want +got):\n%s", c.to, c.delivery, diff)
+		}
+		if text, _ := table.ExplainRoute("r", "x"); !strings.Contains(text, c.class+": "+c.text+"\n") {
+			t.Errorf("%s, %s: the promise is not explained:\n%s", c.to, c.delivery, text)
+		}
+	}
+}
+
+// TestPromiseExceptions: what a source without ids, a route without spool and a spool without sync add.
+func TestPromiseExceptions(t *testing.T) {
+	const again = "; what the source gives out again because it has no record of the settle comes under a new id\n"
+	for _, c := range []struct{ src, want string }{
+		{"from: { broker: rabbit, queue: a }, to: { broker: k, topic: b }, spool: { mode: always } }]\nspool: { dir: s }\n", again},
+		{"from: { broker: k, topic: a }, to: { broker: k, topic: b } }]\n", "  not covered    a target that confirms and then loses\n"},
+		{"from: { broker: k, topic: a }, to: { broker: k, topic: b } }]\nspool: { dir: s }\n", "  not covered    loss of the spool's disk, a disk that lies about fsync, a target that confirms and then loses\n"},
+		{"from: { broker: k, topic: a }, to: { broker: k, topic: b } }]\nspool: { dir: s, sync: never }\n", "; and with sync: never a power cut\n"},
+	} {
+		head, _, _ := strings.Cut(promiseFile("", ""), "from:")
+		table, fs := Load("f.yaml", []byte(head+c.src), Options{Kinds: testKinds()})
+		if table == nil {
+			t.Fatal(fs)
+		}
+		if text, _ := table.ExplainRoute("r", "x"); !strings.Contains(text, c.want) {
+			t.Errorf("%s: no %q in\n%s", c.src, c.want, text)
+		}
+	}
+	table := loadPromise(t, "to: { broker: k, topic: b }, enabled: false", "")
+	if ps := table.Promises(); ps == nil || len(ps) > 0 {
+		t.Errorf("a route that does not run promises %v", ps)
+	}
+}

@@ -23,40 +23,77 @@ type checkFlags struct {
 	connect, strict bool
 }
 
+// A checked is what check has found out about all files, as JSON.
+type checked struct {
+	Findings routes.Findings  `json:"findings"`
+	Lanes    []routes.Promise `json:"lanes"`
+	Brokers  []tried          `json:"brokers,omitempty"` // with --connect
+	trouble  []string         // what kept a file from being read
+}
+
 func checkCommand() *cobra.Command {
 	var f checkFlags
 	c := &cobra.Command{
 		Use: "check FILE...", Short: "Find every mistake in topology files", Args: cobra.MinimumNArgs(1),
-		Long: `Finds every mistake in topology files at once, with line, column and what to write instead. Offline: it opens no
-socket and reads no secret, so it is safe beside a running daemon. With --connect it also signs in to every broker and
-looks for the queues, topics and streams of the routes; it moves no message.
+		Long: `Finds every mistake in topology files at once, with line, column and what to write instead. For a file without errors
+it lists the lanes: the class of each target (T-tx, T-window or T-none) and what the promise of the route comes to
+there; posthouse explain ROUTE says it in a sentence. Offline: it opens no socket and reads no secret, so it is safe
+beside a running daemon. With --connect it also signs in to every broker and looks for the queues, topics and streams
+of the routes; it moves no message. -o json prints one object for all files.
 Exit 2 for a mistake in a file, 3 for a file, secret or broker that is not there.`,
 		Example: `  posthouse check topology.yaml
   posthouse check --connect topology.yaml
+  posthouse check -o json topology.yaml
   posthouse check --format github *.yaml`,
-		RunE: func(c *cobra.Command, files []string) error {
-			var worst error
-			for _, file := range files {
-				if err := f.check(c.Context(), file, c.OutOrStdout(), c.ErrOrStderr()); worst == nil {
-					worst = err
-				}
-			}
-			return worst
-		},
+		RunE: func(c *cobra.Command, files []string) error { return f.checkAll(c, files) },
 	}
 	wordFlag(c, &f.format, "format", "", "what to print; github is workflow annotations", "text", "json", "github")
+	wordFlag(c, &f.format, "output", "o", "the same as --format", "text", "json", "github")
 	c.Flags().BoolVar(&f.connect, "connect", false, "also connect to every broker and look for the addresses of the routes")
 	c.Flags().BoolVar(&f.strict, "strict", false, "warnings are errors")
 	return c
 }
 
+func (f checkFlags) checkAll(c *cobra.Command, files []string) error {
+	all := checked{Findings: routes.Findings{}, Lanes: []routes.Promise{}}
+	var worst error
+	for _, file := range files {
+		if err := f.check(c.Context(), file, &all, c.OutOrStdout(), c.ErrOrStderr()); worst == nil {
+			worst = err
+		}
+	}
+	if f.format == "json" {
+		return errors.Join(worst, printJSON(c.OutOrStdout(), all.answer(len(files), worst)))
+	}
+	return worst
+}
+
+// answer is the one object of -o json.
+func (all *checked) answer(files int, err error) answer {
+	a := answer{Command: "check", OK: err == nil, Result: all,
+		Summary: fmt.Sprintf("%s, %s, %s", plural(int64(files), "file"), plural(int64(len(all.Findings)), "finding"), plural(int64(len(all.Lanes)), "lane"))}
+	if err == nil {
+		return a
+	}
+	a.Error = &problem{Message: a.Summary, Help: "look at findings and brokers of the result"}
+	if len(all.trouble) > 0 {
+		a.Error = &problem{Message: strings.Join(all.trouble, "; ")}
+	}
+	return a
+}
+
 // check looks at one file. A file that cannot be read is told at once, for the next one may have more to say.
-func (f checkFlags) check(ctx context.Context, file string, w, errs io.Writer) error {
+func (f checkFlags) check(ctx context.Context, file string, all *checked, w, errs io.Writer) error {
 	ks := kinds()
 	table, findings, err := read(file, ks)
 	if err != nil {
 		fmt.Fprintln(errs, "posthouse:", err)
+		all.trouble = append(all.trouble, err.Error())
 		return fail(exitEnvironment, errShown)
+	}
+	all.Findings = append(all.Findings, findings...)
+	if table != nil {
+		all.Lanes = append(all.Lanes, table.Promises()...)
 	}
 	if err := f.show(w, table, findings); err != nil {
 		return fail(exitEnvironment, err)
@@ -65,22 +102,40 @@ func (f checkFlags) check(ctx context.Context, file string, w, errs io.Writer) e
 		return fail(exitConfig, errShown)
 	}
 	if f.connect {
-		return f.connectAll(ctx, table, ks, w)
+		return f.connectAll(ctx, table, ks, all, w)
 	}
 	return nil
 }
 
+// show prints what is found in a file, unless it goes into one object with what is found in the others.
 func (f checkFlags) show(w io.Writer, t *routes.Table, fs routes.Findings) error {
 	switch {
 	case f.format == "json":
-		return fs.JSON(w)
+		return nil
 	case f.format == "github":
 		return fs.GitHub(w)
-	case len(fs) == 0:
-		_, err := fmt.Fprintln(w, t.Summary())
+	}
+	var b strings.Builder
+	if err := fs.Text(&b); err != nil {
 		return err
 	}
-	return fs.Text(w)
+	if len(fs) == 0 {
+		b.WriteString(t.Summary() + "\n")
+	}
+	if t != nil {
+		laneTable(t.Promises()).text(&b)
+	}
+	_, err := io.WriteString(w, b.String())
+	return err
+}
+
+// laneTable says for each lane in which class its target is, and what the promise comes to there.
+func laneTable(ps []routes.Promise) *table {
+	t := &table{head: []string{"LANE", "TARGET", "CLASS", "DELIVERY", "WHAT IT COMES TO"}}
+	for _, p := range ps {
+		t.rows = append(t.rows, []string{p.Lane, clean(p.Target), p.Class, string(p.Delivery), p.Brief})
+	}
+	return t
 }
 
 // connectTimeout bounds the try of one broker.
@@ -99,12 +154,13 @@ type tried struct {
 }
 
 // connectAll signs in to every broker and prints a line for each, or one for each address that it refuses.
-func (f checkFlags) connectAll(ctx context.Context, t *routes.Table, ks routes.Kinds, w io.Writer) error {
+func (f checkFlags) connectAll(ctx context.Context, t *routes.Table, ks routes.Kinds, all *checked, w io.Writer) error {
 	ends, bad := endsOf(t), false
 	for _, name := range slices.Sorted(maps.Keys(t.Brokers)) {
 		b := t.Brokers[name]
 		for _, r := range try(ctx, b, ks[b.Kind], ends[name]) {
 			bad = bad || !r.OK
+			all.Brokers = append(all.Brokers, r)
 			if err := f.showBroker(w, t, b, r); err != nil {
 				return fail(exitEnvironment, err)
 			}
@@ -118,7 +174,7 @@ func (f checkFlags) connectAll(ctx context.Context, t *routes.Table, ks routes.K
 
 func (f checkFlags) showBroker(w io.Writer, t *routes.Table, b *routes.Broker, r tried) error {
 	if f.format == "json" {
-		return printJSON(w, r)
+		return nil
 	}
 	line := fmt.Sprintf("%s: ok, %s %s at %s", r.Broker, r.Product, r.Version, r.Address)
 	switch {

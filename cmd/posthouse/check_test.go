@@ -8,6 +8,8 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+
+	"github.com/posthouse/posthouse/routes"
 )
 
 // frame is a file that is right but for what stands in the filter, or behind.
@@ -96,14 +98,12 @@ func TestEveryMistakeAtOnce(t *testing.T) {
 
 func TestCheckFormats(t *testing.T) {
 	file := write(t, "topology.yaml", frame+"    fitler: 1\n    filter: msg.nix\n")
-	var fs []struct {
-		Code, Severity, File, Message, Suggestion string
-		Line, Col                                 int
-	}
 	r := posthouse(t, "check", "--format", "json", file)
 	r.want(t, 2)
-	if err := json.Unmarshal([]byte(r.out), &fs); err != nil || len(fs) != 2 || r.errs != "" {
-		t.Fatalf("%v, %d findings in %s%s", err, len(fs), r.out, r.errs)
+	got := answered(t, r)
+	fs := got.Result.Findings
+	if len(fs) != 2 || len(got.Result.Lanes) > 0 || r.errs != "" || got.OK || got.Error == nil || got.Error.Message != "1 file, 2 findings, 0 lanes" {
+		t.Fatalf("%s%s", r.out, r.errs)
 	}
 	if f := fs[0]; f.Code != "K001" || f.Line != 9 || f.Col != 5 || f.Severity != "error" || f.File != file || f.Suggestion == "" {
 		t.Errorf("%+v", f)
@@ -115,12 +115,69 @@ func TestCheckFormats(t *testing.T) {
 	}
 	good := write(t, "good.yaml", frame)
 	posthouse(t, "check", good).want(t, 0, good+": ok (2 brokers, 1 route)\n")
-	if r := posthouse(t, "check", "--format", "json", good); r.code != 0 || r.out != "[]\n" {
-		t.Errorf("%+v", r)
+	for _, args := range [][]string{{"--format", "json", good}, {"-o", "json", good}} {
+		r := posthouse(t, append([]string{"check"}, args...)...)
+		if got := answered(t, r); r.code != 0 || !got.OK || got.Error != nil || len(got.Result.Findings) > 0 || len(got.Result.Lanes) != 1 {
+			t.Errorf("%+v", r)
+		}
 	}
 	if r := posthouse(t, "check", "--format", "github", good); r.code != 0 || r.out != "" {
 		t.Errorf("%+v", r)
 	}
+}
+
+// A checkedFiles is the object of check -o json.
+type checkedFiles struct {
+	Command string
+	OK      bool
+	Summary string
+	Result  struct {
+		Findings []struct {
+			Code, Severity, File, Message, Suggestion string
+			Line, Col                                 int
+		}
+		Lanes   []routes.Promise
+		Brokers []tried
+	}
+	Error *problem
+}
+
+// answered reads the one object that a check has printed.
+func answered(t *testing.T, r result) (v checkedFiles) {
+	t.Helper()
+	d := json.NewDecoder(strings.NewReader(r.out))
+	if err := d.Decode(&v); err != nil || d.More() || v.Command != "check" {
+		t.Fatalf("%v in %s%s", err, r.out, r.errs)
+	}
+	return v
+}
+
+// TestCheckNamesClasses: for a file without errors each lane, the class of its target, and what that comes to; also beside
+// warnings, and in one object for several files, of which one is not there.
+func TestCheckNamesClasses(t *testing.T) {
+	once := write(t, "once.yaml", frame+"    delivery: exactly-once\n    max_outage: 90s\n")
+	r := posthouse(t, "check", once)
+	r.want(t, 0, "LANE      TARGET    CLASS     DELIVERY      WHAT IT COMES TO\n",
+		"orders/b  b/orders  T-window  exactly-once  max_outage 90s of the 2m for which it remembers ids, then the lane waits for resolve\n")
+	warned := write(t, "warned.yaml", frame+"    filter: 'true'\n    delivery: at-most-once\n")
+	posthouse(t, "check", warned).want(t, 0, "[R010]", "orders/b  b/orders  T-window  at-most-once  at most 256 lost after an unclean stop, none twice\n")
+	absent := filepath.Join(t.TempDir(), "absent.yaml")
+	r = posthouse(t, "check", "-o", "json", once, absent, warned)
+	r.want(t, 3)
+	got := answered(t, r)
+	if got.OK || len(got.Result.Findings) != 1 || len(got.Result.Lanes) != 2 || got.Error == nil || !strings.Contains(got.Error.Message, absent) {
+		t.Fatalf("%s", r.out)
+	}
+	want := "once, as long as an outage is shorter than max_outage, 90s, within the window of 2m; after a longer one the lane holds what may have arrived, at most 256 messages, until posthouse resolve"
+	if p := got.Result.Lanes[0]; p.Lane != "orders/b" || p.Class != "T-window" || p.Source != "S-position" || p.InFlight != 256 || p.Text != want {
+		t.Errorf("%+v", p)
+	}
+}
+
+// TestExplainPromise: explain says the promise in a sentence.
+func TestExplainPromise(t *testing.T) {
+	file := write(t, "topology.yaml", frame)
+	posthouse(t, "explain", "-c", file, "orders").want(t, 0, "  delivery         at-least-once: ", "    b              T-window: once, as long as an outage is shorter than the window of 2m; ", "  not covered    loss of the spool's disk")
 }
 
 func TestStrictMakesWarningsErrors(t *testing.T) {
@@ -182,10 +239,8 @@ func TestCheckConnectTellsWhatDoesNotAnswer(t *testing.T) {
 	posthouse(t, "check", "--connect", file).want(t, 3, "a: lost: connect a: ", "connection refused")
 	r := posthouse(t, "check", "--connect", "--format", "json", file)
 	r.want(t, 3)
-	var got tried
-	_, second, _ := strings.Cut(r.out, "\n")
-	if err := json.Unmarshal([]byte(second), &got); err != nil || got.Broker != "a" || got.OK || got.Kind != "lost" {
-		t.Errorf("%v in %s", err, r.out)
+	if got := answered(t, r).Result.Brokers; len(got) != 1 || got[0].Broker != "a" || got[0].OK || got[0].Kind != "lost" {
+		t.Errorf("%s", r.out)
 	}
 	posthouse(t, "check", "--connect", "--format", "github", file).want(t, 3, "::error file="+file+",line=3,title=lost::a: lost")
 	embedded := write(t, "embedded.yaml", strings.ReplaceAll(frame, "DIR", t.TempDir()))
