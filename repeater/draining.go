@@ -153,7 +153,7 @@ func (b *store) skips(seq uint64) bool {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
 	_, held := b.held[seq]
-	return held || b.fed[seq]
+	return held || b.fed[seq] || b.settling[seq]
 }
 
 func (b *store) stopsAtHeld() bool {

@@ -41,6 +41,8 @@ type flow struct {
 	limits  adapters.Limits
 	count   *flowCounts
 
+	unsettled *unsettled
+
 	short int // sessions in a row that were lost within the time that makes a link stable
 }
 
@@ -158,6 +160,7 @@ func (f *flow) serve(ctx, work context.Context, src adapters.Source, limits adap
 	wg.Wait()
 	s.kill(errOver) // what is answered from now on is nobody's business
 	s.parked.Wait()
+	f.unsettled.ended(s)
 	for _, l := range f.all() {
 		l.purge()
 	}
@@ -236,13 +239,14 @@ func (f *flow) take(ctx context.Context, s *session, ds []adapters.Delivery) {
 		p := &ps[i]
 		*p = parcel{ctx: ctx, d: d, s: s, f: f, at: time.Now(), size: d.Message.Size()}
 		s.took(p)
+		before := f.unsettled.enter(p)
 		f.match(p)
 		if len(p.items) == 0 {
 			p.conclude()
 			continue
 		}
 		p.open.Store(int32(len(p.items)))
-		for _, it := range p.items {
+		for _, it := range f.unsettled.fresh(p, before) {
 			if it.unfit != "" {
 				it.lane.bury(it, it.unfit, it.why)
 				continue
@@ -352,6 +356,7 @@ func (f *flow) settle(s *session, o adapters.Outcome, ps []*parcel) error {
 	}
 	failpoint.Hit("C06")
 	s.settled(ps)
+	f.unsettled.leave(ps)
 	return nil
 }
 

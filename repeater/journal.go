@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/routes"
 	"github.com/posthouse/posthouse/spool"
 )
@@ -143,8 +144,15 @@ func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool) er
 			if err != nil {
 				return err
 			}
+			b := newStore(l, s, j, clean)
+			if !clean && f.caps.Source != adapters.SourceNone {
+				if err := b.remember(f.limits.Prefetch, f.limits.PrefetchBytes); err != nil {
+					return err
+				}
+				f.unsettled.early = append(f.unsettled.early, b)
+			}
 			l.mu.Lock()
-			l.store = newStore(l, s, j, clean)
+			l.store = b
 			l.mu.Unlock()
 		}
 	}
@@ -155,7 +163,7 @@ func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool) er
 func (r *Repeater) unsure() bool {
 	for _, f := range r.flows {
 		for _, l := range f.all() {
-			if b := l.store; b != nil && (len(b.unsure) > 0 || b.doubtful > 0 && b.records > 0) {
+			if b := l.store; b != nil && (len(b.unsure) > 0 || b.doubtful > 0 && b.records > 0 || len(b.settling) > 0) {
 				return true
 			}
 		}

@@ -20,7 +20,7 @@ type metrics struct {
 	settleErrors, unclass     *prometheus.CounterVec
 	abandoned, notes          *prometheus.CounterVec
 	spooled, turnedAway       *prometheus.CounterVec
-	dead                      *prometheus.CounterVec
+	dead, repeated            *prometheus.CounterVec
 	corrupt                   prometheus.Counter
 	sync                      prometheus.Histogram
 	latency, confirm          *prometheus.HistogramVec
@@ -67,6 +67,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		settleErrors:   counter("route_settle_errors_total", "Settles that the source did not take.", "route"),
 		unclass:        counter("lane_unclassified_errors_total", "Errors without a kind: bugs of an adapter.", "route", "target"),
 		dead:           counter("route_dead_lettered_messages_total", "Messages that became dead letters.", "route", "reason"),
+		repeated:       counter("lane_recognised_duplicates_total", "Messages that a source gave out again and that were recognised: not sent, not written a second time.", "route", "target"),
 		spooled:        counter("spool_appended_messages_total", "Messages written to the spool.", "route", "target"),
 		turnedAway:     counter("spool_turned_away_messages_total", "Messages handed back because the spool had no room.", "route", "target"),
 		corrupt:        one("spool_corrupt_records_total", "Records that were in the spool and cannot be read any more."),
@@ -142,6 +143,7 @@ type laneCounts struct {
 	abandoned             prometheus.Counter
 	duplicates            prometheus.Counter
 	spooled, turnedAway   prometheus.Counter
+	repeated              prometheus.Counter
 	corrupt               prometheus.Counter
 	refused, gone, unsure prometheus.Counter
 	forwardedN, retriesN  atomic.Int64
@@ -152,10 +154,10 @@ func (m *metrics) lane(route, target string) *laneCounts {
 		forwarded: m.forwarded.WithLabelValues(route, target), bytes: m.forwardedBytes.WithLabelValues(route, target),
 		confirm: m.confirm.WithLabelValues(route, target), abandoned: m.abandoned.WithLabelValues(route, target), unclassified: m.unclass.WithLabelValues(route, target),
 		spooled: m.spooled.WithLabelValues(route, target), turnedAway: m.turnedAway.WithLabelValues(route, target), corrupt: m.corrupt,
-		duplicates: m.duplicates.WithLabelValues(route, "possible-sent"),
-		refused:    m.retries.WithLabelValues(route, target, "refused"),
-		gone:       m.retries.WithLabelValues(route, target, "unreachable"),
-		unsure:     m.retries.WithLabelValues(route, target, "unknown"),
+		duplicates: m.duplicates.WithLabelValues(route, "possible-sent"), repeated: m.repeated.WithLabelValues(route, target),
+		refused: m.retries.WithLabelValues(route, target, "refused"),
+		gone:    m.retries.WithLabelValues(route, target, "unreachable"),
+		unsure:  m.retries.WithLabelValues(route, target, "unknown"),
 	}
 }
 

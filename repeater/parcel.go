@@ -2,6 +2,7 @@ package repeater
 
 import (
 	"context"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -19,7 +20,9 @@ type parcel struct {
 	at   time.Time // received
 	size int64
 
+	mu    sync.Mutex // guards final, and state, twin and dropped of its items
 	items []*item
+	final bool         // how it is to be settled is decided
 	open  atomic.Int32 // items without an answer
 	begun atomic.Int32 // whether a lane has begun to send it, or has given it back
 
@@ -37,6 +40,10 @@ type item struct {
 	noted bool   // the notes of its conversion are counted
 	state itemState
 
+	rec     uint64 // of its record in the journal that waits for the settle, 0 if none does
+	twin    *item  // of a later delivery of the same message: gets the same answer
+	dropped bool   // gone, and no lane has it any more
+
 	refused refusal // by the target
 
 	p   *parcel // nil: it comes from the journal, or is a dead letter
@@ -52,12 +59,18 @@ type item struct {
 // record reports whether it is read from the journal, and can be read again.
 func (it *item) record() bool { return it.seq != 0 }
 
-// gone reports whether nobody waits for it any more: its broker gives it out again.
+// gone reports whether nobody waits for it any more: its broker gives it out again. Then it must be dropped.
 func (it *item) gone() bool {
 	if it.origin != nil {
 		return it.origin.gone()
 	}
-	return it.p != nil && it.p.s.isDead()
+	if it.p == nil || !it.p.s.isDead() {
+		return false
+	}
+	it.p.mu.Lock()
+	defer it.p.mu.Unlock()
+	it.dropped = it.twin == nil
+	return it.dropped
 }
 
 // begin reports whether it may be sent, or written to the journal.
@@ -111,10 +124,46 @@ func (it *item) answer(st itemState) {
 		it.lane.store.answered(it, st)
 		return
 	}
-	it.state = st // read by conclude only, behind the counter
+	twin := it.note(st)
 	if it.p.open.Add(-1) == 0 {
 		it.p.conclude()
 	}
+	twin.answerLike(it, st)
+}
+
+// note keeps the answer, and returns the twin that gets it too: not one that the session still tries again.
+func (it *item) note(st itemState) (twin *item) {
+	it.p.mu.Lock()
+	defer it.p.mu.Unlock()
+	it.state = st
+	if st == itemConfirmed || st == itemReturned || it.p.s.isDead() {
+		twin, it.twin = it.twin, nil
+	}
+	return twin
+}
+
+// answerLike answers for it, if there is one, as was answered for o.
+func (it *item) answerLike(o *item, st itemState) {
+	if it != nil {
+		it.rec = o.rec
+		it.answer(st)
+	}
+}
+
+// ready says how p is to be settled. What still waits for its answer as a twin goes back to the source.
+func (p *parcel) ready(o adapters.Outcome) {
+	p.mu.Lock()
+	p.final = true
+	var left []*item
+	for _, it := range p.items {
+		if it.twin != nil {
+			left = append(left, it.twin)
+			it.twin = nil
+		}
+	}
+	p.mu.Unlock()
+	p.s.ready(p, o)
+	answerAll(left, itemReturned)
 }
 
 // refuse makes p a dead letter of route r before any lane of it saw it; without dead letters it is marked as unwanted.
@@ -140,15 +189,15 @@ func (p *parcel) conclude() {
 	}
 	switch {
 	case returned:
-		p.s.ready(p, adapters.Released)
+		p.ready(adapters.Released)
 	case away && !confirmed && !refused:
-		p.s.ready(p, adapters.Rejected)
+		p.ready(adapters.Rejected)
 	case away || refused || p.unwanted: // what some lane has must not be handed back: only the others try again
 		if p.s.park() {
 			go p.park(confirmed)
 		}
 	default:
-		p.s.ready(p, adapters.Accepted)
+		p.ready(adapters.Accepted)
 	}
 }
 
@@ -172,7 +221,7 @@ func (p *parcel) park(confirmed bool) {
 		full = p.pause(rest)
 	}
 	if !full || !keep {
-		p.s.ready(p, adapters.Released)
+		p.ready(adapters.Released)
 		return
 	}
 	for _, it := range again {

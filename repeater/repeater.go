@@ -139,6 +139,7 @@ func (r *Repeater) flow(rs []*routes.Route, gates map[string]*gate, m *metrics, 
 		f.routes = append(f.routes, r.newRoute(route, gates, m, ids))
 	}
 	if f != nil {
+		f.unsettled = newUnsettled(f.caps.Source, f.limits.Prefetch)
 		f.share()
 	}
 	return f
@@ -177,6 +178,7 @@ func (r *Repeater) newDead(run *routeRun, gates map[string]*gate, m *metrics, id
 	}
 	own := *run.route
 	own.Spool, own.DrainRate, own.Order, own.Expired = routes.RouteSpool{Mode: routes.SpoolAlways}, 0, routes.OrderSource, routes.ExpiredDeliver
+	own.Delivery = routes.AtLeastOnce
 	of := *run
 	of.route, of.lanes = &own, nil
 	if target != nil {

@@ -93,6 +93,7 @@ func (b *store) appendOnce(work context.Context, its []*item) {
 		b.landed(nil)
 		return
 	}
+	b.expect(its)
 	_, err := b.j.Append(work, recs...)
 	var part *spool.PartError
 	if errors.As(err, &part) {
@@ -134,6 +135,7 @@ func (b *store) landed(again []*item) {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
 	b.appending = 0
+	b.unexpect(again)
 	b.incoming = append(again[:len(again):len(again)], b.incoming...)
 }
 
@@ -156,6 +158,9 @@ func (b *store) written(its []*item, full error) {
 // tooLarge tries the items one by one, and refuses the one that the journal cannot take.
 func (b *store) tooLarge(its []*item, err error) {
 	if len(its) == 1 {
+		b.l.mu.Lock()
+		b.unexpect(its)
+		b.l.mu.Unlock()
 		b.l.refuse(its[0], reasonTooLarge, err)
 		its = nil
 	}
@@ -174,6 +179,7 @@ func (b *store) noRoom(work context.Context, its []*item, err error) {
 	}
 	b.landed(its)
 	b.l.mu.Lock()
+	b.unexpect(turned)
 	b.full = err
 	b.l.note(err)
 	b.l.mu.Unlock()

@@ -62,6 +62,9 @@ type store struct {
 	sent      uint64               // records up to here may have been sent in an earlier life
 	doubtful  int                  // and so many behind them
 	appended  int64                // since the start
+	seen      map[string]uint64    // records of an earlier life whose settle may not have got to the source, by its own id
+	settling  map[uint64]bool      // records whose settle is not confirmed: whether the target has them (exactly-once)
+	exact     bool                 // a record is marked done only when its settle is confirmed
 }
 
 // maxHeld is how many refused messages a lane sets aside before it stops at them.
@@ -78,6 +81,7 @@ func newStore(l *lane, journal *spool.Spool, j *spool.Lane, clean bool) *store {
 		quota: route.Spool.MaxSize, maxAge: route.Spool.MaxAge, first: st.Next, records: st.Live, marked: st.Done,
 		stored: st.Live > 0 || route.Spool.Mode == routes.SpoolAlways,
 		grow:   make(chan struct{}, 1), marks: make(chan struct{}, 1), room: make(chan struct{}, 1), space: make(chan struct{}, 1),
+		seen: map[string]uint64{}, settling: map[uint64]bool{}, exact: route.Delivery == routes.ExactlyOnce,
 		held: map[uint64]time.Time{}, fed: map[uint64]bool{}, unsure: map[uint64]bool{}, refused: map[uint64]refusal{},
 	}
 	if route.DrainRate > 0 {
@@ -233,7 +237,7 @@ func (b *store) unfeed(it *item) {
 
 // answered notes what the target did with a record.
 func (b *store) answered(it *item, st itemState) {
-	if st == itemConfirmed {
+	if st == itemConfirmed && !b.keeps(it.seq) {
 		b.done(it.seq)
 	}
 	b.l.mu.Lock()

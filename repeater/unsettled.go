@@ -1,0 +1,321 @@
+package repeater
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/posthouse/posthouse/adapters"
+)
+
+// Receive-side dedupe (delivery.md, section 6; C3, C5, C24). A source gives a delivery out again as long as it has not
+// recorded its settle: after a lost connection, a rebalance, or the death of the repeater. Where it names its deliveries
+// (Delivery.SourceID) the second one is recognised, and is answered with what became of the first.
+
+// Until an entry of a lost session may be forgotten, the source has had so many later settles confirmed, in multiples of
+// the prefetch, and so much time: it must have had every chance to give the delivery out again. Neither is enough alone.
+const (
+	keepPrefetches = 8
+	keepFor        = 10 * time.Minute
+	keepMost       = 100_000 // entries of lost sessions
+)
+
+// unsettled are the deliveries of one source whose settle is not confirmed, by the source's own id.
+type unsettled struct {
+	identity adapters.Identity
+	keep     uint64
+
+	begun time.Time
+	early []*store // with what earlier lives have left
+
+	mu      sync.Mutex
+	byID    map[string]*parcel
+	lost    []lost // of sessions that are over, oldest first
+	settled uint64 // deliveries, since the start
+	later   bool   // early has been told to forget
+}
+
+// lost is a delivery whose session ended before its settle was confirmed.
+type lost struct {
+	p       *parcel
+	settled uint64 // as many then
+	at      time.Time
+}
+
+func newUnsettled(i adapters.Identity, prefetch int) *unsettled {
+	return &unsettled{identity: i, keep: keepPrefetches * uint64(prefetch), begun: time.Now(), byID: map[string]*parcel{}}
+}
+
+// recognises reports whether d can be told from a new message. An application's id may be used twice, so there a
+// redelivery has to be indicated; a position cannot.
+func (u *unsettled) recognises(d adapters.Delivery) bool {
+	switch {
+	case d.SourceID == "":
+		return false
+	case u.identity == adapters.SourcePosition:
+		return true
+	}
+	return u.identity == adapters.SourceID && d.Attempt > 1
+}
+
+// enter notes p, and returns what is known in this run of the delivery that it repeats, nil if nothing is.
+func (u *unsettled) enter(p *parcel) (before *parcel) {
+	id := p.d.SourceID
+	if id == "" || u.identity == adapters.SourceNone {
+		return nil
+	}
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	before = u.byID[id]
+	u.byID[id] = p
+	return before
+}
+
+// leave forgets ps, whose settle is confirmed, and what has been kept for long enough.
+func (u *unsettled) leave(ps []*parcel) {
+	u.mu.Lock()
+	for _, p := range ps {
+		if u.byID[p.d.SourceID] == p {
+			delete(u.byID, p.d.SourceID)
+		}
+	}
+	u.settled += uint64(len(ps))
+	now := time.Now()
+	old := u.outlived(now)
+	later := !u.later && u.settled >= u.keep && now.Sub(u.begun) >= keepFor
+	u.later = u.later || later
+	u.mu.Unlock()
+	release(ps)
+	release(old)
+	if later {
+		for _, b := range u.early {
+			b.forget()
+		}
+	}
+}
+
+// outlived takes the entries of lost sessions that may be forgotten. mu is held.
+func (u *unsettled) outlived(now time.Time) (old []*parcel) {
+	for len(u.lost) > 0 {
+		l := u.lost[0]
+		over := u.settled-l.settled >= u.keep && now.Sub(l.at) >= keepFor
+		known := u.byID[l.p.d.SourceID] == l.p
+		if known && !over && len(u.lost) <= keepMost {
+			break
+		}
+		if known {
+			delete(u.byID, l.p.d.SourceID)
+			old = append(old, l.p)
+		}
+		u.lost[0] = lost{}
+		u.lost = u.lost[1:]
+	}
+	return old
+}
+
+// ended notes that nothing of s can be settled any more. What has all its answers needs no message any more.
+func (u *unsettled) ended(s *session) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	for _, p := range u.byID {
+		if p.s == s {
+			u.lost = append(u.lost, lost{p, u.settled, time.Now()})
+			p.strip()
+		}
+	}
+}
+
+// release lets the records of ps go: their source will not give them out again.
+func release(ps []*parcel) {
+	for _, p := range ps {
+		for _, it := range p.items {
+			if it.rec != 0 {
+				it.lane.store.release(it.rec)
+			}
+		}
+	}
+}
+
+// fresh answers for what p only repeats, and returns what its lanes still have to get. before is what is known of the
+// delivery in this run, or nil.
+func (u *unsettled) fresh(p, before *parcel) (its []*item) {
+	if !u.recognises(p.d) {
+		return p.items
+	}
+	for _, it := range p.items {
+		if before != nil && before.passOn(it) || it.lane.recalls(it) {
+			it.lane.count.repeated.Inc()
+			continue
+		}
+		its = append(its, it)
+	}
+	return its
+}
+
+// passOn answers for it as its lane did, or will, for the same message in p. False: p's has not got there, and will not.
+func (p *parcel) passOn(it *item) bool {
+	p.mu.Lock()
+	o := p.itemOf(it.lane)
+	if o == nil || !p.promising(o) {
+		p.mu.Unlock()
+		return false
+	}
+	confirmed := o.state == itemConfirmed
+	if p.begun.Load() == begunYes {
+		it.begin() // what becomes of it at a stop is the same in all lanes
+	}
+	if !confirmed {
+		o.twin = it
+	}
+	it.rec = o.rec
+	p.mu.Unlock()
+	if confirmed {
+		it.begin()
+		it.answer(itemConfirmed)
+	}
+	return true
+}
+
+func (p *parcel) itemOf(l *lane) *item {
+	for _, it := range p.items {
+		if it.lane == l {
+			return it
+		}
+	}
+	return nil
+}
+
+// promising reports whether o has got to its place, or is on its way there. p.mu is held.
+func (p *parcel) promising(o *item) bool {
+	switch {
+	case o.state == itemConfirmed:
+		return true
+	case o.dropped || p.final:
+		return false
+	}
+	return o.state == itemOpen || !p.s.isDead() // in a living session refused ones are tried again
+}
+
+// recalls answers for it if its message is in the lane's journal since an earlier life.
+func (l *lane) recalls(it *item) bool {
+	if l.store == nil || !l.store.recall(it) {
+		return false
+	}
+	it.begin()
+	it.answer(itemConfirmed)
+	return true
+}
+
+// strip lets the message of p go when all its lanes have answered.
+func (p *parcel) strip() {
+	if p.open.Load() > 0 {
+		return
+	}
+	p.m, p.d.Message = nil, nil
+	for _, it := range p.items {
+		it.m = nil
+	}
+}
+
+// A record that its source may give out again must not be forgotten, or the second delivery would be a new message: on an
+// exactly-once route it is marked done only when its settle is confirmed, whatever the target has said (C24).
+
+// expect notes the records that its are about to become. Appends of a lane come one at a time, so their sequences are known.
+func (b *store) expect(its []*item) {
+	if !b.exact {
+		return
+	}
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	next := b.j.Stats().Next
+	for i, it := range its {
+		if it.p != nil && it.p.d.SourceID != "" {
+			it.rec = next + uint64(i)
+			b.settling[it.rec] = false
+		}
+	}
+}
+
+// unexpect notes that its did not become records. lane.mu is held.
+func (b *store) unexpect(its []*item) {
+	for _, it := range its {
+		delete(b.settling, it.rec)
+		it.rec = 0
+	}
+}
+
+// keeps reports whether record seq, which the target has, waits for its settle before it is marked done.
+func (b *store) keeps(seq uint64) bool {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	if _, waits := b.settling[seq]; !waits {
+		return false
+	}
+	b.settling[seq] = true
+	delete(b.unsure, seq)
+	delete(b.refused, seq)
+	return true
+}
+
+// release notes that the source will not give out the message of record seq again.
+func (b *store) release(seq uint64) {
+	b.l.mu.Lock()
+	arrived := b.settling[seq]
+	delete(b.settling, seq)
+	b.l.mu.Unlock()
+	if arrived {
+		b.done(seq)
+	}
+}
+
+// recall reports whether it is in the journal since an earlier life, and which record it is.
+func (b *store) recall(it *item) bool {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	seq, ok := b.seen[it.p.d.SourceID]
+	if ok && b.exact {
+		it.rec = seq
+	}
+	return ok
+}
+
+// remember reads the ids of the records that an earlier life may have left unsettled at their source: the last ones, for
+// a source is settled in the order in which its messages are written.
+func (b *store) remember(prefetch int, bytes int64) error {
+	st := b.j.Stats()
+	if st.Live == 0 {
+		return nil
+	}
+	most := uint64(keepPrefetches * prefetch)
+	if size := st.Bytes / int64(st.Live); size > 0 {
+		most = min(most, uint64(keepPrefetches*bytes/size)+1)
+	}
+	r := b.j.Reader(st.Next - min(most, st.Next-1))
+	for {
+		rec, ready, err := r.TryNext()
+		if err != nil && !b.unreadable(err) {
+			return err
+		}
+		if ready != nil {
+			return nil
+		}
+		if err == nil && len(rec.ID) > 0 && DecodeDead(rec.ID) == nil {
+			b.seen[string(rec.ID)] = rec.Seq
+			if b.exact {
+				b.settling[rec.Seq] = false
+			}
+		}
+	}
+}
+
+// forget drops what remember has read, when the source has had every chance to give it out again.
+func (b *store) forget() {
+	b.l.mu.Lock()
+	seqs := slices.Collect(maps.Values(b.seen))
+	clear(b.seen)
+	b.l.mu.Unlock()
+	for _, seq := range seqs {
+		b.release(seq)
+	}
+}
