@@ -24,6 +24,7 @@ type builder struct {
 	root    *value
 	brokers map[string]*Broker
 	values  map[string]*value // of brokers
+	homes   homes
 
 	top       *Spool // the file's spool section; nil = none
 	homeless  bool   // some route says nothing of its spool, and there is none
@@ -39,6 +40,7 @@ func (b *builder) table() *Table {
 		t.Brokers[v.key.Text], b.values[v.key.Text] = b.broker(v), v
 	}
 	b.anyBroker(b.root.get("brokers"))
+	b.homes = homesOf(b.brokers)
 	b.top = b.spool(b.root.get("spool"))
 	t.Spool = b.top
 	if v := b.root.get("routes"); v != nil {

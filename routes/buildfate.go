@@ -71,7 +71,7 @@ func (b *builder) checkAsides(rs []*Route) {
 	}
 	told := map[cause]bool{}
 	for _, a := range b.asides {
-		if f, r := a.objection(rs); r != nil && !told[cause{a.at, r}] {
+		if f, r := b.objection(a, rs); r != nil && !told[cause{a.at, r}] {
 			told[cause{a.at, r}] = true
 			f.Code, f.Help = "D006", "name a place that no route of the file reads or writes, or write dead_letter: local"
 			b.at(place(a.at), a.at.path, f)
@@ -80,15 +80,15 @@ func (b *builder) checkAsides(rs []*Route) {
 }
 
 // objection is what speaks against a place for dead letters, and the route that is in the way; nil if nothing is.
-func (a aside) objection(rs []*Route) (Finding, *Route) {
+func (b *builder) objection(a aside, rs []*Route) (Finding, *Route) {
 	r, to := a.route, a.route.DeadLetter.Addr
-	if feeds(to, r.From) {
+	if b.homes.feeds(to, r.From) {
 		return Finding{Message: fmt.Sprintf("dead_letter of route %q equals its source: %s", r.Name, r.From), Label: "dead letters would come back"}, r
 	}
-	if slices.ContainsFunc(r.To, func(t Target) bool { return samePlace(t.Addr, to) }) {
+	if slices.ContainsFunc(r.To, func(t Target) bool { return b.homes.same(t.Addr, to) }) {
 		return Finding{Message: fmt.Sprintf("dead_letter of route %q equals one of its targets: %s", r.Name, to), Label: "dead letters would mix with what was delivered"}, r
 	}
-	reader := readerOf(rs, r, to)
+	reader := b.readerOf(rs, r, to)
 	if reader == nil {
 		return Finding{}, nil
 	}
@@ -97,47 +97,13 @@ func (a aside) objection(rs []*Route) (Finding, *Route) {
 }
 
 // readerOf finds a route that runs together with owner and reads what is written to an address.
-func readerOf(rs []*Route, owner *Route, to adapters.Address) *Route {
+func (b *builder) readerOf(rs []*Route, owner *Route, to adapters.Address) *Route {
 	for _, r := range rs {
-		if r.Enabled && owner.Enabled && feeds(to, r.From) {
+		if r.Enabled && owner.Enabled && b.homes.feeds(to, r.From) {
 			return r
 		}
 	}
 	return nil
-}
-
-func samePlace(a, b adapters.Address) bool {
-	return a.Broker == b.Broker && a.Form == b.Form && a.Name == b.Name
-}
-
-// feeds reports whether what is written to one end can be seen to arrive at another: the same place, or a subject of
-// the stream. A stream's subjects stand in its broker; the file shows those that it reads, and the stream that it makes.
-func feeds(to, from adapters.Address) bool {
-	if samePlace(to, from) {
-		return true
-	}
-	if from.Form != adapters.Stream || to.Broker != from.Broker {
-		return false
-	}
-	stream, _ := to.Options["stream"].(string)
-	subject, _ := from.Options["subject"].(string)
-	return stream == from.Name || subject != "" && covers(subject, to.Name)
-}
-
-// covers reports whether a subject matches a pattern, in which * stands for one part and > for all that follow.
-func covers(pattern, subject string) bool {
-	ps, ss := strings.Split(pattern, "."), strings.Split(subject, ".")
-	for i, p := range ps {
-		switch {
-		case i >= len(ss):
-			return false
-		case p == ">":
-			return true
-		case p != "*" && p != ss[i]:
-			return false
-		}
-	}
-	return len(ps) == len(ss)
 }
 
 // windows lets one message at a time onto the lanes of a strict route whose target takes later messages after it has

@@ -137,7 +137,7 @@ func (b *builder) crowded(p promised, to *Target) {
 	for _, o := range b.promised {
 		rs = append(rs, o.route)
 	}
-	sum, lanes := flying(rs, p.route, to.Addr)
+	sum, lanes := b.homes.flying(rs, p.route, to.Addr)
 	if sum < to.Memory.IDs {
 		return
 	}
@@ -152,10 +152,10 @@ func (b *builder) crowded(p promised, to *Target) {
 
 // flying is how many messages may be in flight to an address when r runs beside what else of rs is enabled, and on how
 // many lanes.
-func flying(rs []*Route, r *Route, to adapters.Address) (messages, lanes int) {
+func (h homes) flying(rs []*Route, r *Route, to adapters.Address) (messages, lanes int) {
 	for _, o := range rs {
 		for i := range o.To {
-			if samePlace(o.To[i].Addr, to) && (o.Enabled || o == r) {
+			if h.same(o.To[i].Addr, to) && (o.Enabled || o == r) {
 				messages, lanes = messages+o.Window(&o.To[i]), lanes+1
 			}
 		}

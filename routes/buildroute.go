@@ -80,7 +80,7 @@ func (b *builder) targets(v, to *value, r *Route) {
 }
 
 func (b *builder) feedsItself(t *value, target Target, r *Route) {
-	if feeds(target.Addr, r.From) {
+	if b.homes.feeds(target.Addr, r.From) {
 		b.at(place(t), t.path, Finding{Code: "R006", Message: fmt.Sprintf("target equals source: %s", r.From), Label: "the route would feed itself",
 			Help: "name another place, or remove the target"})
 	}

@@ -61,7 +61,7 @@ func (t *Table) once(r *Route, to *Target) (brief, text string) {
 			fmt.Sprintf("once, as long as an outage is shorter than max_outage, %s, within the window of %s; after a longer one the lane holds what may have arrived, at most %s, until posthouse resolve",
 				formatDuration(r.MaxOutage), window, plural(w, "message"))
 	}
-	all, _ := flying(t.Routes, r, to.Addr)
+	all, _ := homesOf(t.Brokers).flying(t.Routes, r, to.Addr)
 	return fmt.Sprintf("it remembers %d ids, and at most %d are in flight there", to.Memory.IDs, all),
 		fmt.Sprintf("once, as long as an outage is shorter than the window of %d ids, of which all lanes to the address have at most %d in flight; what others send there uses it up too",
 			to.Memory.IDs, all)

@@ -178,7 +178,7 @@ brokers:
   a: { type: amqp, addresses: &h [amqp://h], reconnect: &r { delay: 2s } }
   b: { type: amqp, addresses: *h, reconnect: *r }
 routes:
-  - { name: r, from: { broker: a, queue: q }, to: { broker: b, queue: q } }
+  - { name: r, from: { broker: a, queue: q }, to: { broker: b, queue: p } }
 `
 	table, fs := Load("f.yaml", []byte(src), Options{Kinds: testKinds()})
 	if table == nil || table.Brokers["b"].Config.Addresses[0] != "amqp://h" || table.Brokers["b"].Reconnect.Delay.String() != "2s" {
