@@ -94,6 +94,7 @@ type ledger struct {
 	silentWait, silentSettle atomic.Bool // the next such call does not return before the test does
 
 	disk *spooltest.Disk // of the spool; nil: the file has none
+	lag  time.Duration   // of its syncs
 
 	mu      sync.Mutex
 	refused map[string]map[int]bool // by target: messages that it has refused at least once; they leave their place
@@ -137,7 +138,8 @@ func (l *ledger) spool() {
 	}
 	l.disk = spooltest.NewDisk()
 	l.table.Spool = &routes.Spool{Dir: "spool", SegmentSize: 128 << 10}
-	l.opts.SpoolFS = l.disk
+	l.lag = time.Duration(l.rng.IntN(3)) * 15 * time.Millisecond
+	l.opts.SpoolFS = slowDisk{l.disk, l.lag}
 	l.route.Spool = routes.RouteSpool{Mode: mode, SlowAfter: 20 * time.Second}
 	l.route.MaxAttempts = 1 + l.rng.IntN(3)
 	if l.rng.IntN(2) == 0 {
@@ -255,6 +257,10 @@ func (l *ledger) restart() string {
 // the rest (the power failed).
 func (l *ledger) crash() string {
 	keep := []int{100, 100, 50, 0}[l.rng.IntN(4)]
+	if l.lag > 0 { // in the middle of something
+		l.send()
+		pass(time.Duration(l.rng.Int64N(int64(3 * l.lag))))
+	}
 	l.disk.CrashAfter(0)
 	image := l.disk.Image(keep, l.rng)
 	for name, b := range l.brokers {
@@ -268,7 +274,7 @@ func (l *ledger) crash() string {
 		b.Start()
 		b.Link().Allow()
 	}
-	l.disk, l.opts.SpoolFS = image, image
+	l.disk, l.opts.SpoolFS = image, slowDisk{image, l.lag}
 	l.start()
 	return fmt.Sprintf("crash, %d %% of what was not synced is kept", keep)
 }

@@ -94,6 +94,9 @@ func (b *store) appendOnce(work context.Context, its []*item) {
 		return
 	}
 	b.expect(its)
+	if mutantAckFirst {
+		answerAll(its, itemConfirmed)
+	}
 	_, err := b.j.Append(work, recs...)
 	var part *spool.PartError
 	if errors.As(err, &part) {
@@ -152,7 +155,9 @@ func (b *store) written(its []*item, full error) {
 	b.l.note(nil)
 	b.l.mu.Unlock()
 	b.l.count.spooled.Add(float64(len(its)))
-	answerAll(its, itemConfirmed)
+	if !mutantAckFirst {
+		answerAll(its, itemConfirmed)
+	}
 }
 
 // tooLarge tries the items one by one, and refuses the one that the journal cannot take.

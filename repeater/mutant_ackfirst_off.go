@@ -1,0 +1,5 @@
+//go:build !mutant_ackfirst
+
+package repeater
+
+const mutantAckFirst = false

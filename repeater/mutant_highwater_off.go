@@ -1,0 +1,5 @@
+//go:build !mutant_highwater
+
+package repeater
+
+const mutantHighWater = false
