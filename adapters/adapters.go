@@ -76,6 +76,13 @@ type Prober interface {
 	Probe(ctx context.Context) error
 }
 
+// A Deduplicator is a Target whose broker says of a message, in the same breath as its confirm, that it had it already
+// and did not store it again.
+type Deduplicator interface {
+	// Duplicates counts those messages since the Target was opened; it never falls, also after a Close.
+	Duplicates() uint64
+}
+
 // An Adapter opens the ends of one kind of broker. Five methods: the two ends, the claim, the check, the name. An
 // Adapter is safe for concurrent use.
 type Adapter interface {

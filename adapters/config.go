@@ -26,6 +26,10 @@ type Config struct {
 	Client string
 	Limits Limits
 
+	// Once says that the route promises exactly-once. A target that cannot learn whether its broker keeps what the
+	// promise rests on is Denied then.
+	Once bool
+
 	// Dial replaces net.Dialer for every connection, TLS included on top of it. nil = the network.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	Now  func() time.Time // wall time that is written into messages; nil = time.Now

@@ -20,7 +20,7 @@ type metrics struct {
 	settleErrors, unclass     *prometheus.CounterVec
 	abandoned, notes          *prometheus.CounterVec
 	spooled, turnedAway       *prometheus.CounterVec
-	dead, repeated            *prometheus.CounterVec
+	dead, repeated, absorbed  *prometheus.CounterVec
 	corrupt                   prometheus.Counter
 	sync                      prometheus.Histogram
 	latency, confirm          *prometheus.HistogramVec
@@ -66,6 +66,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		duplicates:     counter("route_duplicate_messages_total", "Messages that may have arrived twice.", "route", "kind"),
 		settleErrors:   counter("route_settle_errors_total", "Settles that the source did not take.", "route"),
 		unclass:        counter("lane_unclassified_errors_total", "Errors without a kind: bugs of an adapter.", "route", "target"),
+		absorbed:       counter("lane_absorbed_total", "Messages sent again that the target had already and did not store a second time.", "route", "target"),
 		dead:           counter("route_dead_lettered_messages_total", "Messages that became dead letters.", "route", "reason"),
 		repeated:       counter("lane_recognised_duplicates_total", "Messages that a source gave out again and that were recognised: not sent, not written a second time.", "route", "target"),
 		spooled:        counter("spool_appended_messages_total", "Messages written to the spool.", "route", "target"),
@@ -146,6 +147,7 @@ type laneCounts struct {
 	repeated              prometheus.Counter
 	corrupt               prometheus.Counter
 	refused, gone, unsure prometheus.Counter
+	absorbed              prometheus.Counter
 	forwardedN, retriesN  atomic.Int64
 }
 
@@ -155,9 +157,10 @@ func (m *metrics) lane(route, target string) *laneCounts {
 		confirm: m.confirm.WithLabelValues(route, target), abandoned: m.abandoned.WithLabelValues(route, target), unclassified: m.unclass.WithLabelValues(route, target),
 		spooled: m.spooled.WithLabelValues(route, target), turnedAway: m.turnedAway.WithLabelValues(route, target), corrupt: m.corrupt,
 		duplicates: m.duplicates.WithLabelValues(route, "possible-sent"), repeated: m.repeated.WithLabelValues(route, target),
-		refused: m.retries.WithLabelValues(route, target, "refused"),
-		gone:    m.retries.WithLabelValues(route, target, "unreachable"),
-		unsure:  m.retries.WithLabelValues(route, target, "unknown"),
+		absorbed: m.absorbed.WithLabelValues(route, target),
+		refused:  m.retries.WithLabelValues(route, target, "refused"),
+		gone:     m.retries.WithLabelValues(route, target, "unreachable"),
+		unsure:   m.retries.WithLabelValues(route, target, "unknown"),
 	}
 }
 

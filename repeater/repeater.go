@@ -200,6 +200,7 @@ func (r *Repeater) newLane(run *routeRun, t routes.Target, gates map[string]*gat
 	cfg.Limits = adapters.Limits{
 		InFlight: route.Window(&t), MaxSize: route.MaxMessageSize, Confirm: route.ConfirmTimeout,
 	}.WithDefaults()
+	cfg.Once = route.Delivery == routes.ExactlyOnce
 	log := run.log.With("target", t.Name, "broker", b.Name)
 	l := &lane{
 		name: route.Name + "/" + t.Name, of: run, target: t, adapter: r.kinds[b.Kind], cfg: cfg,

@@ -33,6 +33,7 @@ type sending struct {
 	pending   []*item   // to be sent again, in order
 	closed    bool      // nothing more will be posted
 	abandoned bool
+	again     uint64 // what t had counted of repeated messages when it was looked at
 }
 
 // A flight is one batch, from the moment it is taken from the lane.
@@ -54,7 +55,7 @@ const patience = 3
 var errSilent = errors.New("no answer in three times confirm_timeout: target abandoned")
 
 func newSending(l *lane, t adapters.Target, probing bool) *sending {
-	return &sending{l: l, t: t, probing: probing, more: make(chan struct{}, 1)}
+	return &sending{l: l, t: t, probing: probing, more: make(chan struct{}, 1), again: duplicates(t)}
 }
 
 // run posts until stop ends or something fails, then waits for every receipt, until work ends. What got no answer is
@@ -325,6 +326,9 @@ func (s *sending) land(f *flight, fates []error) {
 		return
 	}
 	s.remove(f)
+	n := duplicates(s.t)
+	s.l.count.absorbed.Add(float64(n - s.again))
+	s.again = n
 	var again []*item
 	for i, it := range f.its {
 		if s.settle(f, it, fates[i]) {
@@ -336,6 +340,14 @@ func (s *sending) land(f *flight, fates []error) {
 	}
 	s.pending = append(s.pending, again...)
 	s.l.landed(len(f.its) - len(again))
+}
+
+// duplicates is how many messages the broker of t had already, as far as it tells.
+func duplicates(t adapters.Target) uint64 {
+	if d, ok := t.(adapters.Deduplicator); ok {
+		return d.Duplicates()
+	}
+	return 0
 }
 
 // settle decides what becomes of one item and reports whether it is sent again. s.mu is held.

@@ -117,8 +117,6 @@ func brokerOptions() []*Field {
 			Reload: RestartBroker, Doc: "Where a group without a stored position begins."},
 		{Name: "embedded", Type: Object, Of: embeddedShape(), Kinds: nats, Option: true, Since: since, Reload: RestartProcess,
 			Doc: "Run a JetStream server inside the daemon, in place of addresses."},
-		{Name: "duplicate_window", Type: Count, Unit: "ids", Default: "20000", Min: 1, Max: 1e9, Kinds: amqp, Option: true, Since: promising, Reload: RestartBroker,
-			Doc: "With dialect: artemis: how many ids an address remembers to drop duplicates, its id-cache-size. The default is Artemis's own."},
 		{Name: "duplicate_window", Type: Duration, Default: "2m", Min: 0.1, Kinds: nats, Option: true, Since: since, Reload: RestartBroker,
 			Doc: "How long a stream remembers ids to drop duplicates: one made by create: gets it, another must have at least that. max_outage must not be longer (D002)."},
 	}

@@ -19,12 +19,23 @@ func onceInWindow(e *env) {
 	g := e.target(p)
 	ms := e.messages("m", 3)
 	e.send(g, ms...)
+	e.wantDuplicates(g, 0)
 	e.send(g, ms...)
+	e.wantDuplicates(g, 3)
 	e.close("target", g)
 	g = e.target(p)
 	e.send(g, ms...)
+	e.wantDuplicates(g, 3)
 	e.send(g, e.message("end"))
 	e.wantBodies("sent three times", e.takeUpTo(p, "end"), bodiesOfMessages(ms)...)
+}
+
+// wantDuplicates: a target whose broker tells of repeated messages has been told of n.
+func (e *env) wantDuplicates(g adapters.Target, n uint64) {
+	e.Helper()
+	if d, ok := g.(adapters.Deduplicator); ok && d.Duplicates() != n {
+		e.Errorf("Duplicates = %d, want %d", d.Duplicates(), n)
+	}
 }
 
 // newIDNotSwallowed: two messages that differ in nothing but Track.ID both arrive.

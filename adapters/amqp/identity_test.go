@@ -144,3 +144,35 @@ func TestSourceIDOutlivesTheConnection(t *testing.T) {
 		})
 	}
 }
+
+// Exactly-once is not promised to a broker that is no Artemis, whatever the dialect says.
+func TestExactlyOnceNeedsArtemis(t *testing.T) {
+	for _, c := range []struct {
+		dialect, product string
+		once, taken      bool
+	}{
+		{"artemis", "apache-activemq-artemis", true, true},
+		{"artemis", "", true, true}, // it keeps to itself what it is: the operator's word counts
+		{"artemis", "RabbitMQ", true, false},
+		{"artemis", "RabbitMQ", false, true},
+		{"", "RabbitMQ", true, false},
+	} {
+		p := newPeer(t)
+		p.product = c.product
+		cfg := p.config()
+		cfg.Once, cfg.Options = c.once, adapters.Options{"dialect": c.dialect}
+		if c.dialect == "" {
+			cfg.Options = nil
+		}
+		g, err := New().OpenTarget(deadline(t), cfg, queue)
+		if c.taken && err == nil {
+			_ = g.Close()
+			continue
+		}
+		if c.taken {
+			t.Errorf("%+v: %v", c, err)
+			continue
+		}
+		wantKind(t, err, adapters.Denied, "duplicate detection of Artemis", "RabbitMQ")
+	}
+}

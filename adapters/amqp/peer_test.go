@@ -19,6 +19,7 @@ type peer struct {
 	t        testing.TB
 	credit   uint32 // given to a sender
 	silent   bool   // after the login nothing is answered
+	product  string // what it says of itself
 	saslCode int    // outcome of the login, -1 = no answer
 	onSend   func(p *peer, id uint32, payload []byte)
 	onCredit func(p *peer, credit uint32) // credit is what may still be sent
@@ -121,6 +122,16 @@ func described(code byte, fs ...field) field {
 	}
 }
 
+// properties is a map of one entry; none is written without a value.
+func properties(key, value string) field {
+	if value == "" {
+		return null
+	}
+	return func(b []byte) []byte {
+		return appendCompound(b, codeMap32, 2, func(b []byte) []byte { return text(value)(symbol(key)(b)) })
+	}
+}
+
 // frame writes one frame with a performative and a payload.
 func (p *peer) frame(kind, code byte, payload []byte, fs ...field) {
 	b := described(code, fs...)([]byte{0, 0, 0, 0, 2, kind, 0, 0})
@@ -156,7 +167,7 @@ func (p *peer) answer(frame []byte) bool {
 			p.frame(frameSASL, saslOutcome, nil, u8(byte(p.saslCode)))
 		}
 	case perfOpen:
-		p.frame(frameAMQP, perfOpen, nil, text("peer"))
+		p.frame(frameAMQP, perfOpen, nil, text("peer"), null, null, null, null, null, null, null, null, properties("product", p.product))
 	case perfBegin:
 		p.frame(frameAMQP, perfBegin, nil, u16(0), u32(0), u32(5000), u32(5000))
 	case 0x12:

@@ -63,6 +63,10 @@ func (a *Adapter) openTarget(ctx context.Context, cfg adapters.Config, at adapte
 	if err != nil {
 		return nil, err
 	}
+	if err := l.keepsPromise(); err != nil {
+		_ = l.close()
+		return nil, err
+	}
 	t := &target{link: l, collecting: make(chan struct{}, 1)}
 	t.collecting <- struct{}{}
 	actx, cancel := context.WithTimeout(ctx, dialTimeout)
@@ -81,6 +85,15 @@ func (a *Adapter) openTarget(ctx context.Context, cfg adapters.Config, at adapte
 	t.watch = time.AfterFunc(time.Hour, t.overdue)
 	t.watch.Stop()
 	return t, nil
+}
+
+// keepsPromise: exactly-once rests on duplicate ids, which a broker that is no Artemis takes for any property.
+func (l *link) keepsPromise() error {
+	if product := l.peer.Product; l.cfg.Once && (!l.p.dupID || product != "" && !detect(product, l.peer.Version, "").dupID) {
+		return &adapters.Error{Op: "attach", Addr: l.at, Kind: adapters.Denied, Err: fmt.Errorf(
+			"delivery: exactly-once rests on the duplicate detection of Artemis, and this broker says that it is %q (use delivery: at-least-once)", product)}
+	}
+	return nil
 }
 
 func (l *link) senderOptions() *amqp.SenderOptions {

@@ -16,12 +16,14 @@ type Target struct {
 	// below: Broker.mu
 	posted   []*batch // not answered, in order
 	inFlight int      // messages of them
+	again    uint64   // messages that the broker had already
 }
 
 var (
-	_ adapters.Poster    = (*Target)(nil)
-	_ adapters.Prober    = (*Target)(nil)
-	_ adapters.Described = (*Target)(nil)
+	_ adapters.Poster       = (*Target)(nil)
+	_ adapters.Prober       = (*Target)(nil)
+	_ adapters.Described    = (*Target)(nil)
+	_ adapters.Deduplicator = (*Target)(nil)
 )
 
 // A batch is one Post on its way to the broker and its answer on the way back.
@@ -30,6 +32,7 @@ type batch struct {
 	msgs           []*adapters.Message
 	errs           []error // for each message; those refused before sending are set from the start
 	items          []*item // taken from it
+	again          uint64  // of it, there already
 	arrive, answer time.Time
 	taken          bool
 	tx             *transaction  // of SendTx: taken as a whole
@@ -43,6 +46,13 @@ func (t *Target) Send(ctx context.Context, ms []*adapters.Message) (int, error) 
 		return 0, err
 	}
 	return r.Wait(ctx)
+}
+
+// Duplicates counts the confirmed messages that the broker had already.
+func (t *Target) Duplicates() uint64 {
+	t.b.mu.Lock()
+	defer t.b.mu.Unlock()
+	return t.again
 }
 
 // Post puts copies of ms on their way. It blocks while Limits.InFlight messages are without an answer.
@@ -152,6 +162,8 @@ func (bt *batch) land() {
 		var it *item
 		if it, bt.errs[i] = p.accept(m, bt.t); it != nil {
 			bt.items = append(bt.items, it)
+		} else if bt.errs[i] == nil {
+			bt.again++
 		}
 	}
 	p.dispatch()
@@ -195,6 +207,7 @@ func (bt *batch) sync() (int, error) {
 		}
 		it.volatile = nil
 	}
+	bt.t.again += bt.again
 	return adapters.Result(bt.errs)
 }
 

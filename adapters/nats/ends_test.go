@@ -264,7 +264,7 @@ func TestPrefetchBytes(t *testing.T) {
 // The target learns limits and window of its stream.
 func TestTargetLimits(t *testing.T) {
 	b := newBench(t)
-	b.stream(t, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.*"}, MaxMsgSize: 1000, Duplicates: time.Second})
+	b.stream(t, jetstream.StreamConfig{Name: "S", Subjects: []string{"s.*"}, MaxMsgSize: 1000})
 	g := openTarget(t, b.ad, b.c, subjectEnd("s.a", nil))
 	if g.Peer().MaxSize != 1000 {
 		t.Errorf("MaxSize %d, want 1000", g.Peer().MaxSize)
@@ -272,12 +272,6 @@ func TestTargetLimits(t *testing.T) {
 	big := &adapters.Message{Body: adapters.Body{Form: adapters.BodyBytes, Data: make([]byte, 1001)}}
 	if _, err := g.Send(t.Context(), []*adapters.Message{big}); adapters.KindOf(err) != adapters.Permanent {
 		t.Errorf("too big: %v", err)
-	}
-	c := b.c
-	c.Options = keys{KeyEmbedded: b.c.Options.Sub(KeyEmbedded), KeyDuplicateWindow: time.Minute}
-	_, err := b.ad.OpenTarget(t.Context(), c, subjectEnd("s.a", nil))
-	if adapters.KindOf(err) != adapters.Denied || !strings.Contains(err.Error(), "remembers ids for 1s only") {
-		t.Errorf("a window smaller than stated: %v", err)
 	}
 	if _, err := b.ad.OpenTarget(t.Context(), b.c, subjectEnd("t", nil)); adapters.KindOf(err) != adapters.NotFound {
 		t.Errorf("no stream: %v", err)

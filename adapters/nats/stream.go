@@ -88,13 +88,21 @@ func takes(subjects []string, subject string) bool {
 	return false
 }
 
-// checkWindow compares what the stream remembers of ids with what the file states.
-func (c *conn) checkWindow(have time.Duration) error {
-	want := c.cfg.Options.Duration(KeyDuplicateWindow, 0)
+// checkWindow compares what the stream remembers of ids with what the file states, or its default: whoever sends relies
+// on that.
+func (c *conn) checkWindow(stream string, have time.Duration) error {
+	want := c.cfg.Options.Duration(KeyDuplicateWindow, defaultWindow)
 	if have >= want {
 		return nil
 	}
 	return &adapters.Error{Op: "attach", Addr: c.at, Kind: adapters.Denied, Err: fmt.Errorf(
-		"the stream remembers ids for %v only, and duplicate_window states %v: a message sent again after an outage could arrive twice",
-		have, want)}
+		"stream %s remembers ids for %v only, and duplicate_window of the broker is %v: a message sent again after an outage could arrive twice"+
+			" (nats stream edit %s --dupe-window=%v, or write duplicate_window: %v)", stream, have, want, stream, want, have)}
+}
+
+// windowUnknown refuses an end of exactly-once whose stream nobody may look at.
+func (c *conn) windowUnknown() error {
+	return &adapters.Error{Op: "attach", Addr: c.at, Kind: adapters.Denied, Err: errors.New(
+		"delivery: exactly-once rests on the stream's duplicate window, and this user may not ask for it" +
+			" (let it publish to $JS.API.STREAM.NAMES and $JS.API.STREAM.INFO.*)")}
 }

@@ -45,9 +45,10 @@ type slot struct {
 }
 
 var (
-	_ adapters.Poster    = (*target)(nil)
-	_ adapters.Prober    = (*target)(nil)
-	_ adapters.Described = (*target)(nil)
+	_ adapters.Poster       = (*target)(nil)
+	_ adapters.Prober       = (*target)(nil)
+	_ adapters.Described    = (*target)(nil)
+	_ adapters.Deduplicator = (*target)(nil)
 )
 
 // attachTarget looks for the stream and subscribes to the answers.
@@ -87,6 +88,9 @@ func (t *target) lookUp(ctx context.Context) error {
 		return err
 	})
 	if errors.Is(err, natsgo.ErrPermissionViolation) && !t.c.at.Options.Bool(KeyCreate, false) {
+		if t.c.cfg.Once {
+			return t.c.windowUnknown()
+		}
 		t.c.cfg.Log.Info("may not ask for streams: the duplicate window of the target is not known",
 			"broker", t.c.cfg.Name, "subject", t.c.at.Name)
 		return nil
@@ -97,7 +101,7 @@ func (t *target) lookUp(ctx context.Context) error {
 	if n := int64(info.Config.MaxMsgSize); n > 0 {
 		t.c.peer.MaxSize = min(t.c.peer.MaxSize, n)
 	}
-	return t.c.checkWindow(info.Config.Duplicates)
+	return t.c.checkWindow(info.Config.Name, info.Config.Duplicates)
 }
 
 // Peer tells which server the target is attached to; MaxSize is the smaller of its max_payload and the stream's
