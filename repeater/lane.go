@@ -33,6 +33,7 @@ type lane struct {
 	local   bool // it has no target: what is in its journal stays there
 	shared  bool // other lanes serve the same source: a message may be with one target and not yet with another
 
+	pace   *pace   // nil: as fast as the target takes them
 	back   backoff // between tries on a working connection
 	streak int     // failures in a row
 
@@ -191,7 +192,7 @@ func (l *lane) close() {
 
 // cut takes the next batch from the head of the queue: at most the batch's count and size, what the window has room for,
 // and a single message while probing. What the journal does not yet know to be done counts as in flight, for a crash would
-// repeat it. Items of a dead session are dropped: their broker gives them out again. While
+// repeat it. No more are taken than max_rate permits. Items of a dead session are dropped: their broker gives them out again. While
 // stopping only what some lane has begun to send is taken; the rest goes back to its source. It also reports whether
 // more is left.
 func (l *lane) cut(probing, stopping bool) (its []*item, more bool) {
@@ -211,7 +212,8 @@ func (l *lane) cut(probing, stopping bool) (its []*item, more bool) {
 	if probing {
 		limit = min(limit, 1-l.flying)
 	}
-	its = l.batch(limit)
+	its = l.batch(l.pace.room(min(limit, len(l.queue)), stopping))
+	l.pace.took(len(its))
 	l.flying += len(its)
 	return its, len(l.queue) > 0
 }

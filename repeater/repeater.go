@@ -177,7 +177,7 @@ func (r *Repeater) newDead(run *routeRun, gates map[string]*gate, m *metrics, id
 		return nil
 	}
 	own := *run.route
-	own.Spool, own.DrainRate, own.Order, own.Expired = routes.RouteSpool{Mode: routes.SpoolAlways}, 0, routes.OrderSource, routes.ExpiredDeliver
+	own.Spool, own.DrainRate, own.MaxRate, own.Order, own.Expired = routes.RouteSpool{Mode: routes.SpoolAlways}, 0, 0, routes.OrderSource, routes.ExpiredDeliver
 	own.Delivery = routes.AtLeastOnce
 	of := *run
 	of.route, of.lanes = &own, nil
@@ -206,7 +206,7 @@ func (r *Repeater) newLane(run *routeRun, t routes.Target, gates map[string]*gat
 		name: route.Name + "/" + t.Name, of: run, target: t, adapter: r.kinds[b.Kind], cfg: cfg,
 		caps: r.kinds[b.Kind].Capabilities(cfg), gate: gates[b.Name], end: newEnd(log.With("end", "target")),
 		ids: ids.lane(), now: r.opts.Now, log: log, count: m.lane(route.Name, t.Name),
-		back: backoff{delay: route.Retry.Delay, max: route.Retry.MaxDelay, jitter: 0.2},
+		back: backoff{delay: route.Retry.Delay, max: route.Retry.MaxDelay, jitter: 0.2}, pace: newPace(route.MaxRate),
 		wake: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
 	}
 	l.end.changed = l.linkChanged

@@ -181,6 +181,7 @@ func (s *sending) take(stop, post context.Context) *flight {
 		}
 		select {
 		case <-s.l.wake:
+		case <-s.l.due():
 		case <-halt:
 			halt = nil
 		case <-post.Done():

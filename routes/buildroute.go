@@ -43,7 +43,7 @@ func (b *builder) route(v *value) *Route {
 		Batch:          Batch{c.count("batch", "count"), c.size("batch", "size")},
 		Retry:          Retry{c.duration("retry", "delay"), c.duration("retry", "max_delay")},
 		ConfirmTimeout: c.duration("confirm_timeout"), MaxMessageSize: c.size("max_message_size"),
-		MaxHops: c.count("max_hops"), DrainRate: c.count("drain_rate"), RenamedFrom: c.text("renamed_from")}
+		MaxHops: c.count("max_hops"), MaxRate: c.count("max_rate"), DrainRate: c.count("drain_rate"), RenamedFrom: c.text("renamed_from")}
 	if r.Retry.Delay > r.Retry.MaxDelay {
 		b.order(v.get("retry"), defaults.get("retry"))
 	}

@@ -50,6 +50,7 @@ func (r *Route) limitLines() [][2]string {
 		{"prefetch", fmt.Sprintf("%d messages, %s", r.Prefetch, formatSize(r.PrefetchSize))},
 		{"in_flight", r.windowText()},
 		{"max_message_size", formatSize(r.MaxMessageSize)},
+		{"max_rate", rateText(r.MaxRate)},
 		{"retry", fmt.Sprintf("after %s, doubling to %s", formatDuration(r.Retry.Delay), formatDuration(r.Retry.MaxDelay))},
 	}
 	if r.RenamedFrom != "" {
@@ -73,7 +74,7 @@ func (t *Table) spoolLines(r *Route, repeater string) [][2]string {
 		[2]string{"  max_age", ageLimit(s)},
 		[2]string{"  when_full", string(s.WhenFull)},
 		[2]string{"  sync", t.Spool.Sync.text()},
-		[2]string{"  drain_rate", drainText(r.DrainRate)})
+		[2]string{"  drain_rate", rateText(r.drains())})
 }
 
 func (r *Route) modeText() string {
@@ -103,7 +104,15 @@ func ageLimit(s RouteSpool) string {
 	return formatDuration(s.MaxAge)
 }
 
-func drainText(n int) string {
+// drains is the rate out of the spool: the lower of the two that hold, 0 for none.
+func (r *Route) drains() int {
+	if r.DrainRate == 0 || r.MaxRate == 0 {
+		return max(r.DrainRate, r.MaxRate)
+	}
+	return min(r.DrainRate, r.MaxRate)
+}
+
+func rateText(n int) string {
 	if n == 0 {
 		return "as fast as the target takes them"
 	}

@@ -57,7 +57,8 @@ type Route struct {
 	ConfirmTimeout time.Duration
 	MaxMessageSize int64 // bytes, headers included
 	MaxHops        int
-	DrainRate      int // messages a second out of the spool, per lane; 0 = as fast as the target takes them
+	MaxRate        int // messages a second, per lane; 0 = as fast as the target takes them
+	DrainRate      int // messages a second out of the spool, per lane; 0 = as MaxRate
 
 	Delivery  Delivery
 	Identity  adapters.Identity // how a redelivery of the source can be told from a new message

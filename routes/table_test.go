@@ -71,7 +71,7 @@ func TestRouteSettings(t *testing.T) {
 		Retry: Retry{time.Second, 2 * time.Minute}, ConfirmTimeout: 10 * time.Second, MaxMessageSize: 8 << 20, MaxHops: 3,
 		Delivery: AtLeastOnce, Identity: adapters.SourceID, Order: OrderSource, MaxAttempts: 1, OnPoison: PoisonHold, OnFilterError: FilterErrorSkip, Expired: ExpiredDeadLetter,
 		DeadLetter: dead("here", adapters.Subject, "dead.orders", adapters.Options{"create": true, "stream": "DEAD"}),
-		DrainRate:  2000, RenamedFrom: "trades", Spool: RouteSpool{SpoolAlways, 64 << 20, 7 * 24 * time.Hour, FullReject, 5 * time.Second}}
+		MaxRate:    5000, DrainRate: 2000, RenamedFrom: "trades", Spool: RouteSpool{SpoolAlways, 64 << 20, 7 * 24 * time.Hour, FullReject, 5 * time.Second}}
 	if diff := cmp.Diff(want, table.Routes[0], ignore); diff != "" {
 		t.Errorf("written (-want +got):\n%s", diff)
 	}
@@ -79,7 +79,7 @@ func TestRouteSettings(t *testing.T) {
 		Retry: Retry{500 * time.Millisecond, 2 * time.Minute}, ConfirmTimeout: 30 * time.Second, MaxMessageSize: 64 << 20, MaxHops: 8,
 		Delivery: AtLeastOnce, Identity: adapters.SourceID, Order: OrderStrict, MaxAttempts: 3, OnPoison: PoisonHold, OnFilterError: FilterErrorDeadLetter, Expired: ExpiredDeliver,
 		DeadLetter: dead("paris", adapters.Queue, "DLQ", nil),
-		DrainRate:  500, Spool: RouteSpool{SpoolAuto, 1 << 30, 0, FullPause, 5 * time.Second}}
+		MaxRate:    700, DrainRate: 500, Spool: RouteSpool{SpoolAuto, 1 << 30, 0, FullPause, 5 * time.Second}}
 	if diff := cmp.Diff(want, table.Routes[1], ignore); diff != "" {
 		t.Errorf("defaults (-want +got):\n%s", diff)
 	}
