@@ -69,7 +69,7 @@ func (l *lane) stopsAt(it *item, reason string, err error) bool {
 	l.of.refused(it.source(), reason, next.times, err)
 	if poison {
 		l.mu.Lock()
-		l.stuck = err
+		l.stuck, l.stuckAt, l.stuckFor = err, it.id, reason
 		l.note(err)
 		l.mu.Unlock()
 	}

@@ -47,6 +47,11 @@ type lane struct {
 	reason error         // of the last trouble of its store
 	stuck  error         // what a message was refused with that the lane stops at
 	wake   chan struct{} // new items, or room in the window
+
+	stuckAt  string        // the id of that message
+	stuckFor string        // the code of the reason
+	verdict  verdict       // on it, and on what is set aside
+	nudge    chan struct{} // the pause is over: an operator says so
 }
 
 // window is how many messages may be sent and not yet confirmed.
@@ -170,7 +175,11 @@ func (l *lane) rest(stop context.Context, p pause) {
 	case pauseRetry:
 		wait(stop, l.back.next())
 	case pauseSlow:
-		wait(stop, jittered(l.gate.slow, 0.2))
+		select {
+		case <-time.After(jittered(l.gate.slow, 0.2)):
+		case <-l.nudge:
+		case <-stop.Done():
+		}
 	}
 }
 

@@ -21,6 +21,7 @@ const (
 	msgSpoolClose  = "could not close the spool"
 	msgOrphan      = "the spool holds messages of a lane that is not in the file: kept; see posthouse spool orphans"
 	msgRenamed     = "the spool of a lane has a new name"
+	msgResolved    = "resolved"
 	msgStopping    = "stopping: no more receiving"
 	msgStopped     = "stopped"
 )

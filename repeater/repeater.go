@@ -189,7 +189,7 @@ func (r *Repeater) newDead(run *routeRun, gates map[string]*gate, m *metrics, id
 	return &lane{
 		name: run.route.Name + "/" + deadLane, of: &of, target: routes.Target{Name: deadLane}, local: true,
 		end: newEnd(run.log), ids: ids.lane(), now: r.opts.Now, log: run.log.With("target", deadLane), count: m.lane(run.route.Name, deadLane),
-		wake: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
+		wake: make(chan struct{}, 1), nudge: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
 	}
 }
 
@@ -207,7 +207,7 @@ func (r *Repeater) newLane(run *routeRun, t routes.Target, gates map[string]*gat
 		caps: r.kinds[b.Kind].Capabilities(cfg), gate: gates[b.Name], end: newEnd(log.With("end", "target")),
 		ids: ids.lane(), now: r.opts.Now, log: log, count: m.lane(route.Name, t.Name),
 		back: backoff{delay: route.Retry.Delay, max: route.Retry.MaxDelay, jitter: 0.2}, pace: newPace(route.MaxRate),
-		wake: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
+		wake: make(chan struct{}, 1), nudge: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
 	}
 	l.end.changed = l.linkChanged
 	return l

@@ -156,6 +156,9 @@ func (s *sending) postAll(stop, post context.Context) {
 		if f == nil {
 			return
 		}
+		if !s.spare(f) {
+			continue
+		}
 		ms := s.load(f, s.l.convert(f.its))
 		if len(ms) == 0 {
 			continue
@@ -204,6 +207,19 @@ func (s *sending) tryTake(stopping bool) (f *flight, more bool) {
 	f = &flight{its: its}
 	s.flights = append(s.flights, f)
 	return f, more
+}
+
+// spare takes out of f what an operator has given up, and reports whether anything is left.
+func (s *sending) spare(f *flight) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.abandoned {
+		return false
+	}
+	if f.its = slices.DeleteFunc(f.its, s.l.condemned); len(f.its) == 0 {
+		s.remove(f)
+	}
+	return len(f.its) > 0
 }
 
 // load answers for what cannot be converted and returns what is to be handed over, which is f's from now on; nothing if
