@@ -18,6 +18,9 @@ func (b *store) feed(ctx context.Context) {
 		if err != nil {
 			return
 		}
+		if b.arrived(rec) {
+			continue
+		}
 		it := b.open(rec)
 		if it == nil {
 			continue
@@ -47,8 +50,11 @@ func isDue(due time.Time) bool { return !due.IsZero() && !due.After(time.Now()) 
 func (b *store) mayFeed() bool {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
-	route := b.l.of.route
-	return b.failed == nil && len(b.fed) < b.l.window()+route.Batch.Count && b.fedBytes < route.PrefetchSize
+	route, ahead := b.l.of.route, b.l.of.route.Batch.Count
+	if b.l.tx { // the next transaction gathers while one is under way
+		ahead = b.l.window()
+	}
+	return b.failed == nil && len(b.fed) < b.l.window()+ahead && b.fedBytes < route.PrefetchSize
 }
 
 // read returns the next record to be sent: one that was set aside and is due again, or the next in order. It blocks until
@@ -201,7 +207,7 @@ func (b *store) offer(ctx context.Context, it *item) {
 	if it.seq < b.first && b.mayBeSent(it.seq) {
 		b.unsure[it.seq] = true
 	}
-	it.maybe = it.maybe || b.unsure[it.seq]
+	it.maybe = it.maybe || b.unsure[it.seq] && !b.exact // there the target knows it again
 	it.refused = b.refused[it.seq]
 	b.fed[it.seq] = true
 	b.fedBytes += it.size

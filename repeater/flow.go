@@ -150,6 +150,7 @@ func (f *flow) serve(ctx, work context.Context, src adapters.Source, limits adap
 	wg.Go(func() { f.settleAll(work, s, stop) })
 	wg.Go(func() { f.probe(rctx, s, stop) })
 	wg.Go(func() { f.watchSlow(rctx, s) })
+	wg.Go(func() { f.unsettled.calm(rctx, s) })
 	err := f.receiveBounded(rctx, s)
 	state := f.after(rctx, s, err)
 	if state != LinkDown && ctx.Err() == nil { // the connection is there: what is in flight can still be settled
@@ -312,11 +313,12 @@ func (r *routeRun) unfiltered(p *parcel, err error) bool {
 	return true
 }
 
-// give makes an item of p for each lane of r.
+// give makes an item of p for each lane of r. What its source gave out before may have been sent by the repeater that died
+// with it (delivery.md, section 1); on an exactly-once route it would be recognised.
 func (r *routeRun) give(p *parcel) {
+	again := p.d.Attempt > 1 && r.route.Delivery != routes.ExactlyOnce
 	for _, l := range r.lanes {
-		// What its source gave out before may have been sent by the repeater that died with it (delivery.md, section 1).
-		p.items = append(p.items, &item{p: p, m: p.m, size: p.size, at: p.at, lane: l, id: l.ids.next(), maybe: p.d.Attempt > 1})
+		p.items = append(p.items, &item{p: p, m: p.m, size: p.size, at: p.at, lane: l, id: l.ids.next(), maybe: again})
 	}
 }
 

@@ -10,7 +10,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/routes"
 	"github.com/posthouse/posthouse/spool"
 )
@@ -145,11 +144,10 @@ func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool) er
 				return err
 			}
 			b := newStore(l, s, j, clean)
-			if !clean && f.caps.Source != adapters.SourceNone {
-				if err := b.remember(f.limits.Prefetch, f.limits.PrefetchBytes); err != nil {
+			if !clean && l.target.Name != deadLane {
+				if err := f.remember(b); err != nil {
 					return err
 				}
-				f.unsettled.early = append(f.unsettled.early, b)
 			}
 			l.mu.Lock()
 			l.store = b

@@ -31,6 +31,7 @@ type lane struct {
 	log     *slog.Logger
 	count   *laneCounts
 	local   bool // it has no target: what is in its journal stays there
+	tx      bool // it sends transactions (tx.go)
 	shared  bool // other lanes serve the same source: a message may be with one target and not yet with another
 
 	pace   *pace   // nil: as fast as the target takes them
@@ -46,6 +47,7 @@ type lane struct {
 	since  time.Time     // since when
 	reason error         // of the last trouble of its store
 	stuck  error         // what a message was refused with that the lane stops at
+	fenced error         // another sender has taken the lane over
 	wake   chan struct{} // new items, or room in the window
 
 	stuckAt  string        // the id of that message
@@ -106,7 +108,7 @@ func (l *lane) deliver(stop, work context.Context) {
 	for stop.Err() == nil {
 		var t adapters.Target
 		err := l.gate.open(stop, l.end, func(ctx context.Context) (err error) {
-			t, err = openBounded(ctx, func() (adapters.Target, error) { return l.adapter.OpenTarget(ctx, l.cfg, l.target.Addr) })
+			t, err = l.openTarget(ctx)
 			return err
 		})
 		if err != nil {
@@ -116,6 +118,9 @@ func (l *lane) deliver(stop, work context.Context) {
 		for l.use(stop, work, t) {
 		}
 		closeBounded(t)
+		if l.isFenced() {
+			<-stop.Done()
+		}
 	}
 }
 
@@ -127,6 +132,11 @@ func (l *lane) use(stop, work context.Context, t adapters.Target) bool {
 	err := s.run(stop, work)
 	l.work(false)
 	if err == nil || stop.Err() != nil {
+		return false
+	}
+	if errors.Is(err, adapters.ErrFenced) {
+		l.end.failed(LinkBlocked, err)
+		l.fence(err)
 		return false
 	}
 	kind := adapters.KindOf(err)
@@ -210,14 +220,7 @@ func (l *lane) cut(probing, stopping bool) (its []*item, more bool) {
 	if stopping {
 		l.queue = slices.DeleteFunc(l.queue, func(it *item) bool { return l.giveBack(it, it.renounce()) })
 	}
-	room := l.window() - l.flying
-	if b := l.store; b != nil {
-		room -= b.uncertain()
-		if b.yielding && !stopping {
-			room = 0
-		}
-	}
-	limit := max(0, min(l.of.route.Batch.Count, room))
+	limit := max(0, l.room(stopping))
 	if probing {
 		limit = min(limit, 1-l.flying)
 	}
@@ -225,6 +228,28 @@ func (l *lane) cut(probing, stopping bool) (its []*item, more bool) {
 	l.pace.took(len(its))
 	l.flying += len(its)
 	return its, len(l.queue) > 0
+}
+
+// room is how many items the next batch may have. Of transactions there is one at a time. l.mu is held.
+func (l *lane) room(stopping bool) int {
+	b := l.store
+	switch {
+	case b == nil:
+		return min(l.of.route.Batch.Count, l.window()-l.flying)
+	case b.yielding && !stopping, l.tx && l.flying > 0:
+		return 0
+	case l.tx: // what the journal does not know, the target's position tells
+		return l.window()
+	}
+	return min(l.of.route.Batch.Count, l.window()-l.flying-b.uncertain())
+}
+
+// batchSize is how many bytes go together.
+func (l *lane) batchSize() int64 {
+	if l.tx {
+		return txSize
+	}
+	return l.of.route.Batch.Size
 }
 
 // giveBack answers for it, if so decided, as for one that is not sent. l.mu is held.
@@ -244,7 +269,7 @@ func (l *lane) batch(limit int) (its []*item) {
 	n := 0
 	for ; n < len(l.queue) && len(its) < limit; n++ {
 		it := l.queue[n]
-		if len(its) > 0 && bytes+it.size > l.of.route.Batch.Size {
+		if len(its) > 0 && bytes+it.size > l.batchSize() {
 			break
 		}
 		if it.gone() || l.giveBack(it, !it.begin()) {

@@ -14,6 +14,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
+
 	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/adapters/mem"
 	"github.com/posthouse/posthouse/repeater"
@@ -40,6 +42,22 @@ func TestLedger(t *testing.T) {
 	}
 	if *ledgerSeed == 0 {
 		tally.check(t)
+	}
+}
+
+// TestLedgerOnce is the ledger of an exactly-once route: under the same faults nothing comes twice, and nothing is flagged.
+func TestLedgerOnce(t *testing.T) {
+	tally := &teeth{}
+	for _, seed := range seedsToRun(t) {
+		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { newLedgerOnce(t, seed).run(tally) })
+		})
+		if !ok {
+			t.Logf("again: go test ./repeater/ -run TestLedgerOnce -seed %d", seed)
+		}
+	}
+	if *ledgerSeed == 0 {
+		tally.checkOnce(t)
 	}
 }
 
@@ -70,7 +88,15 @@ func seedsToRun(t *testing.T) []uint64 {
 }
 
 // teeth proves that the faults have hit something: a ledger that saw no resend says nothing.
-type teeth struct{ messages, resent, redelivered, refused, buried int }
+type teeth struct{ messages, resent, redelivered, refused, buried, recognised, absorbed int }
+
+func (k *teeth) checkOnce(t *testing.T) {
+	t.Logf("%d messages, %d given out again and recognised, %d sent again and known to their target, %d refused, %d dead letters",
+		k.messages, k.recognised, k.absorbed, k.refused, k.buried)
+	if k.recognised == 0 || k.absorbed == 0 || k.refused == 0 || k.buried == 0 {
+		t.Error("void: the faults have hit nothing")
+	}
+}
 
 func (k *teeth) check(t *testing.T) {
 	t.Logf("%d messages, %d resent, %d given out again by their source, %d refused, %d dead letters", k.messages, k.resent, k.redelivered, k.refused, k.buried)
@@ -91,6 +117,9 @@ type ledger struct {
 	story  []string       // the faults, for the report
 	breaks map[string]int // faults that may have ended a connection to a target
 
+	once bool // delivery: exactly-once
+	regs []*prometheus.Registry
+
 	silentWait, silentSettle atomic.Bool // the next such call does not return before the test does
 
 	disk *spooltest.Disk // of the spool; nil: the file has none
@@ -101,12 +130,40 @@ type ledger struct {
 }
 
 func newLedger(t *testing.T, seed uint64) *ledger {
-	l := &ledger{
-		rng: rand.New(rand.NewPCG(seed, 1)), breaks: map[string]int{}, refused: map[string]map[int]bool{},
-		targets: []string{"b", "c", "d"},
-	}
-	l.targets = l.targets[:1+l.rng.IntN(3)]
+	l := emptyLedger(t, rand.New(rand.NewPCG(seed, 1)))
 	l.world = newWorld(t, append([]string{"a"}, l.targets...)...)
+	l.build()
+	l.spool()
+	l.stretch()
+	return l
+}
+
+// newLedgerOnce has targets with transactions or with a window of ids.
+func newLedgerOnce(t *testing.T, seed uint64) *ledger {
+	l := emptyLedger(t, rand.New(rand.NewPCG(seed, 2)))
+	l.once = true
+	tx := map[string]bool{}
+	for _, b := range l.targets {
+		tx[b] = l.rng.IntN(2) == 0
+	}
+	l.world = newWorldOf(t, func(name string) mem.Options { return mem.Options{Tx: tx[name], Window: name != "a" && !tx[name]} },
+		append([]string{"a"}, l.targets...)...)
+	l.build()
+	l.journal(routes.SpoolAlways)
+	l.route.Delivery = routes.ExactlyOnce
+	l.story = append(l.story, fmt.Sprint("transactions: ", tx))
+	l.stretch()
+	return l
+}
+
+func emptyLedger(t *testing.T, rng *rand.Rand) *ledger {
+	l := &ledger{rng: rng, breaks: map[string]int{}, refused: map[string]map[int]bool{}, targets: []string{"b", "c", "d"}}
+	l.targets = l.targets[:1+l.rng.IntN(3)]
+	return l
+}
+
+// build makes the route, with an adapter that can be made to hang.
+func (l *ledger) build() {
 	l.sicken()
 	l.opts.Grace, l.opts.Slow = time.Minute, 30*time.Second
 	var to [][2]string
@@ -121,21 +178,43 @@ func newLedger(t *testing.T, seed uint64) *ledger {
 	l.route.Batch.Count = 1 + l.rng.IntN(8)
 	l.route.Retry.MaxDelay = 10 * time.Second
 	l.total = 100 + l.rng.IntN(200)
-	l.spool()
-	if l.rng.IntN(2) == 0 { // far away: many are in flight when a fault comes
-		for _, b := range l.brokers {
-			b.Link().SetLatency(time.Duration(50+l.rng.IntN(950)) * time.Millisecond)
-		}
+}
+
+// stretch puts half of the brokers far away: many messages are in flight when a fault comes.
+func (l *ledger) stretch() {
+	if l.rng.IntN(2) != 0 {
+		return
 	}
-	return l
+	for _, b := range l.brokers {
+		b.Link().SetLatency(time.Duration(50+l.rng.IntN(950)) * time.Millisecond)
+	}
+}
+
+// start is that of the world, with counters of its own.
+func (l *ledger) start() {
+	reg := prometheus.NewRegistry()
+	l.regs = append(l.regs, reg)
+	l.opts.Metrics = reg
+	l.world.start()
+}
+
+// counted is the sum of a counter over all runs and lanes.
+func (l *ledger) counted(name string) (n int) {
+	for _, reg := range l.regs {
+		n += count(l.t, reg, name)
+	}
+	return n
 }
 
 // spool gives three of four seeds a journal on a disk that forgets.
 func (l *ledger) spool() {
 	mode := []routes.SpoolMode{"", routes.SpoolAuto, routes.SpoolAuto, routes.SpoolAlways, routes.SpoolNever}[l.rng.IntN(5)]
-	if mode == "" {
-		return
+	if mode != "" {
+		l.journal(mode)
 	}
+}
+
+func (l *ledger) journal(mode routes.SpoolMode) {
 	l.disk = spooltest.NewDisk()
 	l.table.Spool = &routes.Spool{Dir: "spool", SegmentSize: 128 << 10}
 	l.lag = time.Duration(l.rng.IntN(3)) * 15 * time.Millisecond
@@ -350,8 +429,12 @@ func (l *ledger) bounded() {
 	if _, open := l.brokers["a"].Len("in"); open > l.route.Prefetch {
 		l.t.Errorf("%d deliveries unsettled, prefetch %d", open, l.route.Prefetch)
 	}
+	ahead := l.route.Batch.Count
+	if l.once {
+		ahead = 2 * l.route.InFlight // the next transaction, and what is tried again
+	}
 	for _, lane := range l.rep.Status().Routes[0].Lanes {
-		if lane.InFlight > l.route.InFlight || lane.Waiting+lane.InFlight > l.route.Prefetch+l.route.InFlight+l.route.Batch.Count {
+		if lane.InFlight > l.route.InFlight || lane.Waiting+lane.InFlight > l.route.Prefetch+l.route.InFlight+max(ahead, l.route.Batch.Count) {
 			l.t.Errorf("%s: %d waiting, %d in flight", lane.Name, lane.Waiting, lane.InFlight)
 		}
 	}
@@ -390,6 +473,8 @@ func (l *ledger) drained() {
 // audit compares what every target holds with what was put in.
 func (l *ledger) audit(tally *teeth) {
 	tally.messages += l.total
+	tally.recognised += l.counted("posthouse_lane_recognised_duplicates_total")
+	tally.absorbed += l.counted("posthouse_route_retries_total")
 	dead := l.buried()
 	for i, b := range l.targets {
 		n, _ := l.brokers[b].Len("out")
@@ -406,8 +491,27 @@ func (l *ledger) audit(tally *teeth) {
 			l.t.Errorf("%s: lost %v", b, missing)
 		}
 		l.ordered(b, got)
-		l.explained(b, got, tally)
+		if l.once {
+			l.unrepeated(b, got, buried)
+		} else {
+			l.explained(b, got, tally)
+		}
 		tally.refused += len(l.refused[b])
+	}
+}
+
+// unrepeated checks that nothing came twice, and that nothing is said to. A restart may give a message that has just become
+// a dead letter another try (C12).
+func (l *ledger) unrepeated(b string, got []*adapters.Message, buried map[int]bool) {
+	seen := map[int]bool{}
+	for i, n := range numbers(got) {
+		if seen[n] || buried[n] && len(l.regs) == 1 {
+			l.t.Errorf("%s: %d came twice (a dead letter: %v)", b, n, buried[n])
+		}
+		if flag, _ := got[i].Prop("posthouse-possible-duplicate"); flag.Str() == "true" {
+			l.t.Errorf("%s: %d is flagged", b, n)
+		}
+		seen[n] = true
 	}
 }
 

@@ -139,7 +139,7 @@ func (r *Repeater) flow(rs []*routes.Route, gates map[string]*gate, m *metrics, 
 		f.routes = append(f.routes, r.newRoute(route, gates, m, ids))
 	}
 	if f != nil {
-		f.unsettled = newUnsettled(f.caps.Source, f.limits.Prefetch)
+		f.unsettled = newUnsettled(f.caps.Identity(f.source), f.limits.Prefetch)
 		f.share()
 	}
 	return f
@@ -209,6 +209,7 @@ func (r *Repeater) newLane(run *routeRun, t routes.Target, gates map[string]*gat
 		back: backoff{delay: route.Retry.Delay, max: route.Retry.MaxDelay, jitter: 0.2}, pace: newPace(route.MaxRate),
 		wake: make(chan struct{}, 1), nudge: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
 	}
+	l.tx = route.Delivery == routes.ExactlyOnce && l.caps.Target == adapters.ClassTx
 	l.end.changed = l.linkChanged
 	return l
 }

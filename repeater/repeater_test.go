@@ -33,10 +33,15 @@ type world struct {
 }
 
 func newWorld(t *testing.T, names ...string) *world {
+	return newWorldOf(t, func(string) mem.Options { return mem.Options{} }, names...)
+}
+
+// newWorldOf is a world whose brokers have options.
+func newWorldOf(t *testing.T, options func(name string) mem.Options, names ...string) *world {
 	w := &world{t: t, brokers: map[string]*mem.Broker{}, table: &routes.Table{Brokers: map[string]*routes.Broker{}}}
 	var bs []*mem.Broker
 	for _, n := range names {
-		b := mem.NewBroker(n, mem.Options{})
+		b := mem.NewBroker(n, options(n))
 		w.brokers[n] = b
 		bs = append(bs, b)
 		w.table.Brokers[n] = &routes.Broker{

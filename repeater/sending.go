@@ -164,7 +164,7 @@ func (s *sending) postAll(stop, post context.Context) {
 			continue
 		}
 		failpoint.Soon("C07")
-		if !s.posted(f, hand(post, s.t, ms)) {
+		if !s.posted(f, s.hand(post, f.its, ms)) {
 			return
 		}
 	}
@@ -269,13 +269,17 @@ type handed struct {
 	err error
 }
 
-// hand posts ms, or sends them where the target can do no more than one batch at a time.
-func hand(ctx context.Context, t adapters.Target, ms []*adapters.Message) handed {
-	if p, ok := t.(adapters.Poster); ok {
-		r, err := p.Post(ctx, ms)
+// hand posts ms, which are its, or sends them where the target can do no more than one batch at a time.
+func (s *sending) hand(ctx context.Context, its []*item, ms []*adapters.Message) handed {
+	switch t := s.t.(type) {
+	case adapters.TxTarget:
+		n, err := adapters.Result(s.l.sendTx(ctx, t, its, ms))
+		return handed{sent{n, err}, nil}
+	case adapters.Poster:
+		r, err := t.Post(ctx, ms)
 		return handed{r, err}
 	}
-	n, err := t.Send(ctx, ms)
+	n, err := s.t.Send(ctx, ms)
 	return handed{sent{n, err}, nil}
 }
 

@@ -135,6 +135,13 @@ func (s *session) pressed() (since time.Time, open int) {
 	return s.full, s.count
 }
 
+// idle reports whether all that was received is settled.
+func (s *session) idle() bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.count == 0
+}
+
 // finish says that nothing more will be received: the settling ends when nothing is open.
 func (s *session) finish() {
 	s.mu.Lock()

@@ -71,6 +71,29 @@ func (p *patient) OpenSource(ctx context.Context, c adapters.Config, at adapters
 	return &sickSource{Source: s.(*mem.Source), p: p}, nil
 }
 
+func (p *patient) OpenTx(ctx context.Context, c adapters.Config, at adapters.Address, lane string) (adapters.TxTarget, error) {
+	if err := ill(p.openTarget); err != nil {
+		return nil, err
+	}
+	t, err := p.Adapter.(adapters.TxAdapter).OpenTx(ctx, c, at, lane)
+	if err != nil {
+		return nil, err
+	}
+	return sickTx{t.(*mem.TxTarget), p}, nil
+}
+
+type sickTx struct {
+	*mem.TxTarget
+	p *patient
+}
+
+func (t sickTx) SendTx(ctx context.Context, ms []*adapters.Message, at adapters.Position) error {
+	if err := t.TxTarget.SendTx(ctx, ms, at); err != nil {
+		return err
+	}
+	return ill(t.p.wait)
+}
+
 func ill(f func() error) error {
 	if f == nil {
 		return nil

@@ -99,6 +99,8 @@ func (f *flow) status() []RouteStatus {
 func (l *lane) state() string {
 	b, link := l.store, l.end.current()
 	switch {
+	case l.fenced != nil:
+		return stateFailed
 	case l.stuck != nil:
 		return stateHeld
 	case b == nil:
@@ -153,7 +155,7 @@ func (l *lane) status() LaneStatus {
 	b := l.store
 	if b != nil {
 		s.Waiting += len(b.incoming) + b.appending
-		s.Spooled, s.Limit, s.Held, s.SpooledTotal = b.records, b.quota, len(b.held), b.appended
+		s.Spooled, s.Limit, s.Held, s.SpooledTotal = b.backlog(), b.quota, len(b.held), b.appended
 	}
 	l.mu.Unlock()
 	s.Link = l.end.status(l.target.Addr)

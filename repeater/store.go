@@ -8,6 +8,7 @@ import (
 
 	"golang.org/x/time/rate"
 
+	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/routes"
 	"github.com/posthouse/posthouse/spool"
 )
@@ -63,7 +64,10 @@ type store struct {
 	doubtful  int                  // and so many behind them
 	appended  int64                // since the start
 	seen      map[string]uint64    // records of an earlier life whose settle may not have got to the source, by its own id
+	kept      int                  // of the records: the target has them, and only their settle is waited for
 	settling  map[uint64]bool      // records whose settle is not confirmed: whether the target has them (exactly-once)
+	at        adapters.Position    // of the target, where the lane sends transactions
+	tried     uint64               // the highest record of a transaction that was begun
 	exact     bool                 // a record is marked done only when its settle is confirmed
 }
 
@@ -123,7 +127,10 @@ func (b *store) tryPass() {
 }
 
 // waiting is how many records still have to be delivered, without those set aside. lane.mu is held.
-func (b *store) waiting() uint64 { return b.records - min(b.records, uint64(len(b.held))) }
+func (b *store) waiting() uint64 { return b.records - min(b.records, uint64(len(b.held)+b.kept)) }
+
+// backlog is how many records are not known to be with the target. lane.mu is held.
+func (b *store) backlog() uint64 { return b.records - min(b.records, uint64(b.kept)) }
 
 // uncertain is how many records a crash now would leave in doubt, besides those in flight: what the target has and the
 // journal does not know, and what it has refused behind the last mark. They count as in flight, so that after a crash a

@@ -1,6 +1,7 @@
 package repeater
 
 import (
+	"context"
 	"maps"
 	"slices"
 	"sync"
@@ -13,12 +14,14 @@ import (
 // recorded its settle: after a lost connection, a rebalance, or the death of the repeater. Where it names its deliveries
 // (Delivery.SourceID) the second one is recognised, and is answered with what became of the first.
 
-// Until an entry of a lost session may be forgotten, the source has had so many later settles confirmed, in multiples of
-// the prefetch, and so much time: it must have had every chance to give the delivery out again. Neither is enough alone.
+// What a lost session or an earlier life has left may be forgotten when its source has had every chance to give it out
+// again: so much time, and either so many later settles confirmed, in multiples of the prefetch, or a session of that length
+// at whose end nothing was left to receive. Time alone is not enough.
 const (
 	keepPrefetches = 8
 	keepFor        = 10 * time.Minute
-	keepMost       = 100_000 // entries of lost sessions
+	keepLook       = time.Minute // how often an idle source is looked at
+	keepMost       = 100_000     // entries of lost sessions
 )
 
 // unsettled are the deliveries of one source whose settle is not confirmed, by the source's own id.
@@ -33,7 +36,6 @@ type unsettled struct {
 	byID    map[string]*parcel
 	lost    []lost // of sessions that are over, oldest first
 	settled uint64 // deliveries, since the start
-	later   bool   // early has been told to forget
 }
 
 // lost is a delivery whose session ended before its settle was confirmed.
@@ -82,24 +84,36 @@ func (u *unsettled) leave(ps []*parcel) {
 	}
 	u.settled += uint64(len(ps))
 	now := time.Now()
-	old := u.outlived(now)
-	later := !u.later && u.settled >= u.keep && now.Sub(u.begun) >= keepFor
-	u.later = u.later || later
+	old, early := u.outlived(func(l lost) bool { return u.settled-l.settled >= u.keep && now.Sub(l.at) >= keepFor })
 	u.mu.Unlock()
 	release(ps)
 	release(old)
-	if later {
-		for _, b := range u.early {
-			b.forget()
+	forget(early)
+}
+
+// calm looks, while s lasts, whether its source has nothing more to give out again.
+func (u *unsettled) calm(ctx context.Context, s *session) {
+	begin := time.Now()
+	for wait(ctx, keepLook) {
+		if time.Since(begin) < keepFor || !s.idle() {
+			continue
 		}
+		u.mu.Lock()
+		old, early := u.outlived(func(l lost) bool { return l.at.Before(begin) })
+		u.mu.Unlock()
+		release(old)
+		forget(early)
 	}
 }
 
-// outlived takes the entries of lost sessions that may be forgotten. mu is held.
-func (u *unsettled) outlived(now time.Time) (old []*parcel) {
+// outlived takes what may be forgotten: the entries of lost sessions, and all that earlier lives have left. mu is held.
+func (u *unsettled) outlived(may func(lost) bool) (old []*parcel, early []*store) {
+	if may(lost{at: u.begun}) {
+		early, u.early = u.early, nil
+	}
 	for len(u.lost) > 0 {
 		l := u.lost[0]
-		over := u.settled-l.settled >= u.keep && now.Sub(l.at) >= keepFor
+		over := may(l)
 		known := u.byID[l.p.d.SourceID] == l.p
 		if known && !over && len(u.lost) <= keepMost {
 			break
@@ -111,7 +125,7 @@ func (u *unsettled) outlived(now time.Time) (old []*parcel) {
 		u.lost[0] = lost{}
 		u.lost = u.lost[1:]
 	}
-	return old
+	return old, early
 }
 
 // ended notes that nothing of s can be settled any more. What has all its answers needs no message any more.
@@ -253,6 +267,7 @@ func (b *store) keeps(seq uint64) bool {
 		return false
 	}
 	b.settling[seq] = true
+	b.kept++
 	delete(b.unsure, seq)
 	delete(b.refused, seq)
 	return true
@@ -263,6 +278,9 @@ func (b *store) release(seq uint64) {
 	b.l.mu.Lock()
 	arrived := b.settling[seq]
 	delete(b.settling, seq)
+	if arrived {
+		b.kept--
+	}
 	b.l.mu.Unlock()
 	if arrived {
 		b.done(seq)
@@ -278,6 +296,15 @@ func (b *store) recall(it *item) bool {
 		it.rec = seq
 	}
 	return ok
+}
+
+// remember lets b recognise what the source gives out again that was written in an earlier life.
+func (f *flow) remember(b *store) error {
+	if f.unsettled.identity == adapters.SourceNone {
+		return nil
+	}
+	f.unsettled.early = append(f.unsettled.early, b)
+	return b.remember(f.limits.Prefetch, f.limits.PrefetchBytes)
 }
 
 // remember reads the ids of the records that an earlier life may have left unsettled at their source: the last ones, for
@@ -310,12 +337,14 @@ func (b *store) remember(prefetch int, bytes int64) error {
 }
 
 // forget drops what remember has read, when the source has had every chance to give it out again.
-func (b *store) forget() {
-	b.l.mu.Lock()
-	seqs := slices.Collect(maps.Values(b.seen))
-	clear(b.seen)
-	b.l.mu.Unlock()
-	for _, seq := range seqs {
-		b.release(seq)
+func forget(bs []*store) {
+	for _, b := range bs {
+		b.l.mu.Lock()
+		seqs := slices.Collect(maps.Values(b.seen))
+		clear(b.seen)
+		b.l.mu.Unlock()
+		for _, seq := range seqs {
+			b.release(seq)
+		}
 	}
 }
