@@ -154,7 +154,7 @@ func (l *lane) use(stop, work context.Context, t adapters.Target) bool {
 	l.streak++
 	f := fateOf(kind)
 	if kind == adapters.Permanent && l.isStuck() {
-		f.pause = pauseSlow
+		f.pause, f.reopen = pauseSlow, true // what a target takes is partly known from the attach: a new one may take more
 	}
 	l.end.failed(l.linkAfter(f), err)
 	if kind == adapters.Lost {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"time"
+	"unicode/utf8"
 )
 
 // An Action is what an operator decides about what a lane holds.
@@ -29,19 +30,23 @@ var (
 	ErrNotHeld  = errors.New("the lane holds nothing that could be resolved so")
 	ErrNoPlace  = errors.New("dead letters have no place: the file has no spool, and the route no dead_letter")
 	ErrNoAction = errors.New("no such action")
-	ErrNoReason = errors.New("a reason is missing")
+	ErrReason   = errors.New("a reason of 1 to 500 characters is needed")
 )
+
+// mostReason bounds what goes into a log line and the header of a dead letter.
+const mostReason = 500
 
 // Resolve does with what a lane, ROUTE/TARGET, holds what an operator has decided, and returns how many messages that
 // concerns. It does not wait for what comes of it: status shows that, and dead letters are durable before the messages
 // are let go. Each decision is logged with its reason. Its errors are those above.
 func (r *Repeater) Resolve(ctx context.Context, lane string, a Action, reason string) (n int, err error) {
 	l := r.lane(lane)
+	reason = strings.Join(strings.Fields(reason), " ") // one line
 	switch {
 	case l == nil:
 		return 0, fmt.Errorf("%q: %w", lane, ErrNoLane)
-	case strings.TrimSpace(reason) == "":
-		return 0, ErrNoReason
+	case reason == "" || utf8.RuneCountInString(reason) > mostReason:
+		return 0, ErrReason
 	case ctx.Err() != nil:
 		return 0, ctx.Err()
 	}

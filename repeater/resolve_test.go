@@ -143,7 +143,8 @@ func TestResolveErrors(t *testing.T) {
 		}
 		try("orders/b1", repeater.Retry, "x", repeater.ErrNoLane)
 		try("orders/dead-letter", repeater.Retry, "x", repeater.ErrNoLane) // there is no spool
-		try("orders/b0", repeater.Retry, " ", repeater.ErrNoReason)
+		try("orders/b0", repeater.Retry, " \n", repeater.ErrReason)
+		try("orders/b0", repeater.Retry, strings.Repeat("x", 501), repeater.ErrReason)
 		try("orders/b0", "skip", "x", repeater.ErrNoAction)
 		for _, a := range repeater.Actions() {
 			try("orders/b0", a, "x", repeater.ErrNotHeld)
@@ -156,7 +157,7 @@ func TestResolveErrors(t *testing.T) {
 		if strings.Contains(log.String(), "msg=resolved") {
 			t.Errorf("logged though nothing was done:\n%s", log.String())
 		}
-		if n, err := w.rep.Resolve(t.Context(), "orders/b0", repeater.Retry, "mended, ticket 12"); n != 1 || err != nil {
+		if n, err := w.rep.Resolve(t.Context(), "orders/b0", repeater.Retry, " mended,\n ticket 12"); n != 1 || err != nil {
 			t.Errorf("%d, %v", n, err)
 		}
 		w.halt()

@@ -65,7 +65,7 @@ func (r *Route) windowText() string {
 
 func (p OnPoison) text(aside string) string {
 	if p == PoisonHold {
-		return "hold: the lane stops at a poison message and tries again every minute until the target takes it"
+		return "hold: the lane stops at a poison message and tries again every minute until the target takes it or posthouse resolve decides"
 	}
 	return "dead-letter: a poison message is " + aside + ", those behind it go on"
 }

@@ -206,7 +206,7 @@ func fateFields() []*Field {
 		{Name: "max_attempts", Type: Count, Unit: "refusals", Default: "5", Min: 1, Max: 1e6, Inherit: true, Since: settingAside, Reload: Live,
 			Doc: "Refusals by the target after which a message is poison. An outage, a full target and a missing right never count: they are waited for."},
 		{Name: "on_poison", Type: Word, Words: []string{string(PoisonDeadLetter), string(PoisonHold)}, Inherit: true, Since: settingAside, Reload: RestartRoute,
-			Doc: "dead-letter: set a poison message aside and go on; hold: stop the lane at it, which tries again every minute until the target takes it or the file says otherwise. Left out: hold with order: strict, else dead-letter."},
+			Doc: "dead-letter: set a poison message aside and go on; hold: stop the lane at it, which tries again every minute until the target takes it or posthouse resolve decides. Left out: hold with order: strict, else dead-letter."},
 		{Name: "dead_letter", Type: WordOrObject, Words: []string{"local"}, Of: deadLetterShape(), Default: "local", Inherit: true, Since: settingAside, Reload: RestartRoute,
 			Example: "{ broker: NAME, queue: NAME }",
 			Doc:     "Where messages are set aside, with the reason: local, in the directory of the spool, or one end. A message is let go only when its dead letter is durable."},

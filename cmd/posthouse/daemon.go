@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -46,12 +47,32 @@ var errNoDaemon = errors.New("no daemon answers")
 
 // ask gets one document from the daemon.
 func ask(ctx context.Context, addr, path string, v any) error {
+	return converse(ctx, http.MethodGet, addr, path, nil, v)
+}
+
+// converse makes one request, whose body is say as JSON unless that is nil, and decodes the answer into v.
+func converse(ctx context.Context, method, addr, path string, say, v any) error {
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+addr+path, nil)
+	var body io.Reader
+	if say != nil {
+		b, err := json.Marshal(say)
+		if err != nil {
+			return err
+		}
+		body = bytes.NewReader(b)
+	}
+	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, body)
 	if err != nil {
 		return advise(exitConfig, "", fmt.Sprintf("--admin %q is no HOST:PORT", addr), "write for example "+defaultAdmin, err)
 	}
+	if say != nil {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	return request(req, addr, path, v)
+}
+
+func request(req *http.Request, addr, path string, v any) error {
 	tr := &http.Transport{DisableKeepAlives: true} // no proxy: the daemon is on this machine
 	defer tr.CloseIdleConnections()
 	resp, err := tr.RoundTrip(req)

@@ -78,7 +78,7 @@ func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.O
 	if err != nil {
 		return environment(err)
 	}
-	srv, err := admin.Listen(table.Admin.Listen, admin.Options{Status: rep.Status, Metrics: reg, Version: version, Log: o.Log})
+	srv, err := admin.Listen(table.Admin.Listen, admin.Options{Status: rep.Status, Metrics: reg, Version: version, Resolve: rep.Resolve, Log: o.Log})
 	if err != nil {
 		return fail(exitEnvironment, err)
 	}

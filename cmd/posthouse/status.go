@@ -54,14 +54,7 @@ func (f statusFlags) address(file, admin string, errs io.Writer) (string, error)
 	if f.interval < time.Millisecond {
 		return "", fail(exitConfig, fmt.Errorf("--interval %v: at least 1ms", f.interval))
 	}
-	if admin != "" || file == "" {
-		return adminAddress(admin, nil)
-	}
-	t, err := quietly(file, errs)
-	if err != nil {
-		return "", err
-	}
-	return adminAddress("", t)
+	return lookAt(file, admin, errs)
 }
 
 // quietly reads file for something other than running it: it prints nothing unless the file is wrong.
@@ -288,11 +281,14 @@ func (e *endView) trouble(what string) []string {
 func (l *laneView) troubles() []string {
 	out := l.Link.trouble("target of " + l.Name)
 	// What the link says explains these states; the others have a reason of their own.
-	if s := l.State; s == "full" || s == "failed" || s == "spooling" && len(out) == 0 {
+	if s := l.State; s == "full" || s == "failed" || (s == "spooling" || s == "held" && l.Held == 0) && len(out) == 0 {
 		out = append(out, fmt.Sprintf("lane %s is %s since %s: %s", l.Name, s, stamp(l.Since), orUnknown(l.LastError)))
 	}
 	if l.Held > 0 {
 		out = append(out, fmt.Sprintf("lane %s holds %s that the target refused, and tries them again: %s", l.Name, messages(l.Held), orUnknown(l.LastError)))
+	}
+	if l.State == "held" || l.Held > 0 {
+		out = append(out, fmt.Sprintf("  = help: when the cause is mended: posthouse resolve %s retry --reason TEXT; to go on without: ... dead-letter", l.Name))
 	}
 	return out
 }

@@ -7,8 +7,10 @@
 //	/metrics  Prometheus text format
 //	/version  name, version and configuration hash
 //	/api/v1/  status, routes, routes/NAME, spools: JSON, and problem+json for errors (api.go)
+//	/api/v1/lanes/ROUTE/TARGET/resolve  an operator's decision about what a lane holds (resolve.go)
 //
-// Nothing changes on any request: only GET and HEAD are answered.
+// Only that last one changes anything, and only by a POST of JSON that does not come from a web page of another origin;
+// everything else answers GET and HEAD.
 package admin
 
 import (
@@ -34,7 +36,11 @@ type Options struct {
 	Status  func() repeater.Status // required
 	Metrics prometheus.Gatherer    // required
 	Version string
-	Log     *slog.Logger // nil = discard
+
+	// Resolve is Repeater.Resolve; nil = nothing can be resolved here.
+	Resolve func(ctx context.Context, lane string, a repeater.Action, reason string) (int, error)
+
+	Log *slog.Logger // nil = discard
 }
 
 // A Server answers on one listener.
@@ -106,7 +112,11 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /version", s.version)
 	s.api(mux)
 	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Metrics, promhttp.HandlerOpts{}))
-	return onlyLocalHost(mux)
+	cross := http.NewCrossOriginProtection()
+	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		refuse(w, problem{Status: http.StatusForbidden, Detail: "a page of another origin may change nothing here", Help: "use posthouse resolve, or send no Origin"})
+	}))
+	return onlyLocalHost(cross.Handler(mux))
 }
 
 // onlyLocalHost refuses requests whose Host is a name from elsewhere: a web page that rebinds its own name to 127.0.0.1

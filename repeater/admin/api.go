@@ -17,12 +17,15 @@ type problem struct {
 	Help   string `json:"help,omitempty"`
 }
 
-// api answers below /api/v1/. It shows, and changes nothing.
+// api answers below /api/v1/. It shows; the one thing that it changes is what lanes hold (resolve.go).
 func (s *Server) api(mux *http.ServeMux) {
 	mux.HandleFunc("GET /api/v1/status", func(w http.ResponseWriter, _ *http.Request) { document(w, s.opts.Status()) })
 	mux.HandleFunc("GET /api/v1/routes", func(w http.ResponseWriter, _ *http.Request) { document(w, listed(s.opts.Status().Routes)) })
 	mux.HandleFunc("GET /api/v1/routes/{name}", s.route)
 	mux.HandleFunc("GET /api/v1/spools", s.spools)
+	if s.opts.Resolve != nil {
+		mux.HandleFunc("/api/v1/lanes/{route}/{target}/resolve", s.resolve)
+	}
 	mux.HandleFunc("/api/", nothing)
 }
 
@@ -66,10 +69,10 @@ func listed[T any](list []T) []T {
 func nothing(w http.ResponseWriter, r *http.Request) {
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		refuse(w, problem{Status: http.StatusMethodNotAllowed, Detail: "nothing can be changed here", Help: "use GET"})
+		refuse(w, problem{Status: http.StatusMethodNotAllowed, Detail: "nothing can be changed here", Help: "use GET; only /api/v1/lanes/ROUTE/TARGET/resolve takes a POST"})
 		return
 	}
-	refuse(w, problem{Status: http.StatusNotFound, Detail: "no such document", Help: "there are /api/v1/status, /api/v1/routes, /api/v1/routes/NAME and /api/v1/spools"})
+	refuse(w, problem{Status: http.StatusNotFound, Detail: "no such document", Help: "there are /api/v1/status, /api/v1/routes, /api/v1/routes/NAME, /api/v1/spools and, to post to, /api/v1/lanes/ROUTE/TARGET/resolve"})
 }
 
 func document(w http.ResponseWriter, v any) { write(w, http.StatusOK, "application/json", v) }
