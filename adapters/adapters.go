@@ -124,7 +124,7 @@ type Described interface {
 
 // A Peer is what a broker tells about itself. Unknown fields are empty.
 type Peer struct {
-	ID      string // identity that two names for one broker share: AMQP container id, Kafka cluster id, NATS server name
+	ID      string // identity that two names for one broker share: AMQP container id, Kafka cluster id, name of the NATS cluster or server
 	Product string // "apache-activemq-artemis", "RabbitMQ", "nats-server"
 	Version string
 	Address string // the one of Config.Addresses that is in use

@@ -12,6 +12,7 @@
 //	session.go   one open source in use: what was received and not yet settled, which bounds the memory
 //	parcel.go    one message on its way, and what its lanes answer for it
 //	gate.go      one connect loop per broker, shared by all its ends
+//	failback.go  several addresses of a broker: which is in use, and the way back to the first
 //	fate.go      Kind of error -> what becomes of the message, the target object and the link
 //	status.go    what an operator sees, with spoolstatus.go; metrics.go and names.go what a monitor sees
 //

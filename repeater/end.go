@@ -110,13 +110,12 @@ func (e *end) line(s LinkState, err error) {
 }
 
 // attached notes what the broker told about itself.
-func (e *end) attached(v any) {
-	if d, ok := v.(adapters.Described); ok {
-		p := d.Peer()
-		e.mu.Lock()
-		e.peer = p
-		e.mu.Unlock()
-	}
+func (e *end) attached(v any) adapters.Peer {
+	p := peerOf(v)
+	e.mu.Lock()
+	e.peer = p
+	e.mu.Unlock()
+	return p
 }
 
 // EndStatus is what is known of one end of a route.

@@ -89,16 +89,16 @@ func (f *flow) attach(ctx, work context.Context) {
 		cfg.Limits.Prefetch = 1
 	}
 	var src adapters.Source
-	err := f.gate.open(ctx, f.end, func(ctx context.Context) (err error) {
+	home, err := f.gate.open(ctx, f.end, func(ctx context.Context, addresses []string) (_ any, err error) {
+		cfg.Addresses = addresses
 		src, err = openBounded(ctx, func() (adapters.Source, error) { return f.adapter.OpenSource(ctx, cfg, f.source) })
-		return err
+		return src, err
 	})
 	if err != nil {
 		return
 	}
-	f.end.attached(src)
 	begin := time.Now()
-	switch state := f.serve(ctx, work, src, cfg.Limits); {
+	switch state := f.serve(ctx, work, home, src, cfg.Limits); {
 	case state == LinkDown && time.Since(begin) < stable:
 		f.short++
 	case state == LinkBlocked:
@@ -135,9 +135,9 @@ func (f *flow) share() {
 	}
 }
 
-// serve runs one session: from attach until the source is lost or blocked, or ctx ends. It returns the state that it
-// leaves the end in.
-func (f *flow) serve(ctx, work context.Context, src adapters.Source, limits adapters.Limits) LinkState {
+// serve runs one session: from attach until the source is lost or blocked, home is closed, or ctx ends. It returns the
+// state that it leaves the end in.
+func (f *flow) serve(ctx, work context.Context, home <-chan struct{}, src adapters.Source, limits adapters.Limits) LinkState {
 	s := newSession(src, limits)
 	if limits.Prefetch < f.limits.Prefetch {
 		s.renew = time.Now().Add(stable)
@@ -151,6 +151,13 @@ func (f *flow) serve(ctx, work context.Context, src adapters.Source, limits adap
 	wg.Go(func() { f.probe(rctx, s, stop) })
 	wg.Go(func() { f.watchSlow(rctx, s) })
 	wg.Go(func() { f.unsettled.calm(rctx, s) })
+	wg.Go(func() { // what is in flight when home is closed is still settled here
+		select {
+		case <-home:
+			stop()
+		case <-rctx.Done():
+		}
+	})
 	err := f.receiveBounded(rctx, s)
 	state := f.after(rctx, s, err)
 	if state != LinkDown && ctx.Err() == nil { // the connection is there: what is in flight can still be settled

@@ -3,6 +3,7 @@ package repeater
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -10,17 +11,23 @@ import (
 	"github.com/posthouse/posthouse/routes"
 )
 
-// openTimeout bounds one attempt to connect and attach. It is above every client library's own limit, so that their
-// better words win.
+// openTimeout bounds one attempt to connect and attach at one address. It is above every client library's own limit, so
+// that their better words win.
 const openTimeout = 30 * time.Second
+
+// opensAtOnce is how many ends of one broker may be on their way to it at the same time. After an outage thousands want
+// to; a broker that has just come up must not be met by all of them together.
+const opensAtOnce = 32
 
 var errNoAnswer = errors.New("no answer while connecting")
 
 // A gate is the one connect loop of a broker. While the broker is away all its ends wait for the same next try and one
 // of them makes it; so a thousand lanes are one connection attempt, not a thousand.
 type gate struct {
-	slow time.Duration // retry of what an operator has to mend
-	turn chan struct{} // held by the one end that tries while the broker is away
+	slow  time.Duration // retry of what an operator has to mend
+	turn  chan struct{} // held by the one end that tries while the broker is away
+	slots chan struct{} // held by each end that tries while it is there
+	where *addresses
 
 	mu    sync.Mutex
 	back  backoff
@@ -30,31 +37,37 @@ type gate struct {
 	upAt  time.Time // since when the broker has been working, zero while down
 }
 
-func newGate(r routes.Reconnect, slow time.Duration) *gate {
+func newGate(b *routes.Broker, slow time.Duration, log *slog.Logger) *gate {
+	r := b.Reconnect
 	return &gate{
-		slow: slow, turn: make(chan struct{}, 1),
+		slow: slow, turn: make(chan struct{}, 1), slots: make(chan struct{}, opensAtOnce), where: newAddresses(b, log),
 		back: backoff{delay: r.Delay, max: r.MaxDelay, jitter: r.Jitter},
 	}
 }
 
+// An opening tries the addresses it is given, and returns the Source or Target.
+type opening func(ctx context.Context, addresses []string) (any, error)
+
 // open calls try until it succeeds or ctx ends, and tells e of every change. A broker that cannot be reached makes all
 // ends of the gate wait; what is wrong with one end only (no right, no such queue) is retried slowly by that end alone.
-func (g *gate) open(ctx context.Context, e *end, try func(context.Context) error) error {
+// home is closed when the end shall be closed and opened again, because its broker's first address is back; it may be nil.
+func (g *gate) open(ctx context.Context, e *end, try opening) (home <-chan struct{}, err error) {
 	for {
 		if err := g.trouble(); err != nil {
 			e.set(LinkDown, err)
 		}
-		err := g.attempt(ctx, try)
+		v, err := g.attempt(ctx, try)
 		switch {
 		case err == nil:
+			home := g.where.reached(e.attached(v))
 			e.up()
-			return nil
+			return home, nil
 		case ctx.Err() != nil:
-			return ctx.Err()
+			return nil, ctx.Err()
 		case adapters.KindOf(err).Definite():
 			e.set(LinkBlocked, err)
 			if !wait(ctx, jittered(g.slow, 0.2)) {
-				return ctx.Err()
+				return nil, ctx.Err()
 			}
 		default:
 			e.set(LinkDown, err)
@@ -63,21 +76,23 @@ func (g *gate) open(ctx context.Context, e *end, try func(context.Context) error
 }
 
 // attempt waits for admission, tries once, and notes the result before anybody else is admitted.
-func (g *gate) attempt(ctx context.Context, try func(context.Context) error) error {
+func (g *gate) attempt(ctx context.Context, try opening) (any, error) {
 	leave, err := g.admit(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer leave()
-	tctx, cancel := context.WithTimeoutCause(ctx, openTimeout, errNoAnswer)
+	as := g.where.order()
+	tctx, cancel := context.WithTimeoutCause(ctx, openTimeout*time.Duration(max(len(as), 1)), errNoAnswer)
 	defer cancel()
-	switch err = try(tctx); {
+	v, err := try(tctx, as)
+	switch {
 	case err == nil:
 		g.up()
 	case ctx.Err() == nil && !adapters.KindOf(err).Definite():
-		g.lost(err)
+		g.missed(err)
 	}
-	return err
+	return v, err
 }
 
 // trouble says why the broker is down, if it is.
@@ -91,27 +106,27 @@ func (g *gate) trouble() error {
 }
 
 // admit blocks until the broker may be tried; leave must be called after the try. While the broker is down only one
-// end is admitted at a time, and not before the backoff has passed.
+// end is admitted at a time, and not before the backoff has passed; while it is there, opensAtOnce of them.
 func (g *gate) admit(ctx context.Context) (leave func(), err error) {
-	for {
-		if down, _ := g.state(); !down {
-			return func() {}, ctx.Err()
+	for ctx.Err() == nil {
+		before, _ := g.state()
+		queue := g.slots
+		if before {
+			queue = g.turn
 		}
 		select {
-		case g.turn <- struct{}{}:
+		case queue <- struct{}{}:
 		case <-ctx.Done():
 			return nil, ctx.Err()
 		}
-		leave = func() { <-g.turn }
+		leave = func() { <-queue }
 		down, until := g.state()
-		if down && wait(ctx, time.Until(until)) {
+		if down == before && (!down || wait(ctx, time.Until(until))) {
 			return leave, nil
 		}
-		leave() // somebody succeeded meanwhile, or ctx ended
-		if ctx.Err() != nil {
-			return nil, ctx.Err()
-		}
+		leave() // it has come or gone meanwhile, or ctx ended
 	}
+	return nil, ctx.Err()
 }
 
 func (g *gate) state() (down bool, until time.Time) {
@@ -130,9 +145,14 @@ func (g *gate) up() {
 	g.down = false
 }
 
-// lost notes that the broker could not be reached, or that an attached end lost it. Ends that notice one loss at the
-// same time are one step of backoff.
-func (g *gate) lost(err error) {
+// lost notes that an attached end lost the broker.
+func (g *gate) lost(err error) { g.away(err, false) }
+
+// missed notes that the broker could not be reached.
+func (g *gate) missed(err error) { g.away(err, true) }
+
+// away notes that the broker is down. Ends that notice one loss at the same time are one step of backoff.
+func (g *gate) away(err error, tried bool) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	now := time.Now()
@@ -142,6 +162,8 @@ func (g *gate) lost(err error) {
 	if !g.upAt.IsZero() && now.Sub(g.upAt) >= stable {
 		g.back.reset()
 	}
-	g.down, g.err, g.upAt = true, err, time.Time{}
-	g.until = now.Add(g.back.next())
+	g.down, g.err, g.upAt, g.until = true, err, time.Time{}, now
+	if !tried || !g.where.missed() {
+		g.until = now.Add(g.back.next())
+	}
 }

@@ -34,9 +34,10 @@ type lane struct {
 	tx      bool // it sends transactions (tx.go)
 	shared  bool // other lanes serve the same source: a message may be with one target and not yet with another
 
-	pace   *pace   // nil: as fast as the target takes them
-	back   backoff // between tries on a working connection
-	streak int     // failures in a row
+	pace    *pace   // nil: as fast as the target takes them
+	back    backoff // between tries on a working connection
+	streak  int     // failures in a row
+	strayed bool    // the last broker that it found was another one
 
 	mu     sync.Mutex
 	store  *store  // its part of the journal; nil: it has none
@@ -107,15 +108,14 @@ func (l *lane) deliver(stop, work context.Context) {
 	}
 	for stop.Err() == nil {
 		var t adapters.Target
-		err := l.gate.open(stop, l.end, func(ctx context.Context) (err error) {
-			t, err = l.openTarget(ctx)
-			return err
+		home, err := l.gate.open(stop, l.end, func(ctx context.Context, addresses []string) (_ any, err error) {
+			t, err = l.attach(ctx, addresses)
+			return t, err
 		})
 		if err != nil {
 			return
 		}
-		l.end.attached(t)
-		for l.use(stop, work, t) {
+		for l.use(stop, work, home, t) {
 		}
 		closeBounded(t)
 		if l.isFenced() {
@@ -124,11 +124,12 @@ func (l *lane) deliver(stop, work context.Context) {
 	}
 }
 
-// use sends through t until something fails or stop ends, then waits as the failure's fate says. It reports whether t
-// can be used again.
-func (l *lane) use(stop, work context.Context, t adapters.Target) bool {
+// use sends through t until something fails, home is closed or stop ends, then waits as the failure's fate says. It
+// reports whether t can be used again.
+func (l *lane) use(stop, work context.Context, home <-chan struct{}, t adapters.Target) bool {
 	l.work(l.streak == 0 || l.idle())
 	s := newSending(l, t, l.streak > 0)
+	s.home = home
 	err := s.run(stop, work)
 	l.work(false)
 	if err == nil || stop.Err() != nil {

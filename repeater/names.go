@@ -4,6 +4,9 @@ package repeater
 const (
 	msgLinkUp      = "link is up"
 	msgLinkTrouble = "link is not up"
+	msgAddress     = "broker is reached at another address"
+	msgFailback    = "broker's first address is healthy again: going back to it"
+	msgForeign     = "another broker answers at the first address: not going back to it"
 	msgRefused     = "message refused"
 	msgSettle      = "could not settle at the source: it will give the messages out again"
 	msgUnclass     = "error without a kind: a bug of the adapter"

@@ -62,6 +62,7 @@ type Repeater struct {
 	kinds   routes.Kinds
 	opts    Options
 	configs map[string]adapters.Config
+	gates   map[string]*gate // by broker
 	flows   []*flow
 	journal *journal // nil: the file has no spool
 	metrics *metrics
@@ -83,10 +84,10 @@ type routeRun struct {
 // New wires t. It reads the secrets, so its error may be a *routes.SecretError; nothing is connected.
 func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 	o = o.withDefaults()
-	r := &Repeater{table: t, kinds: kinds, opts: o, configs: map[string]adapters.Config{}, started: time.Now()}
+	r := &Repeater{table: t, kinds: kinds, opts: o, configs: map[string]adapters.Config{}, gates: map[string]*gate{}, started: time.Now()}
 	m := newMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics))
 	r.metrics = m
-	gates := map[string]*gate{}
+	gates := r.gates
 	for name, b := range t.Brokers {
 		c, err := b.Resolve(o.Getenv)
 		if err != nil {
@@ -95,7 +96,7 @@ func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 		c.Now, c.Log = o.Now, o.Log.With("broker", name)
 		c.Heartbeat = c.WithDefaults().Heartbeat
 		r.configs[name] = c
-		gates[name] = newGate(b.Reconnect, o.Slow)
+		gates[name] = newGate(b, o.Slow, c.Log)
 	}
 	ids := newIdentity()
 	for _, rs := range t.Flows() {
@@ -243,6 +244,7 @@ func (r *Repeater) serve(ctx context.Context) error {
 	}
 	defer context.AfterFunc(ctx, func() { r.opts.Log.Info(msgStopping) })()
 	var wg sync.WaitGroup
+	r.watchAddresses(ctx, &wg)
 	for _, f := range r.flows {
 		wg.Go(func() { f.run(ctx) })
 	}

@@ -26,6 +26,7 @@ type sending struct {
 	ok      atomic.Int64
 	cancel  context.CancelFunc // ends the posting
 	more    chan struct{}      // the head of flights may have a receipt now
+	home    <-chan struct{}    // closed: nothing more is posted here, the target is opened again elsewhere
 
 	mu        sync.Mutex
 	err       error     // the first failure
@@ -170,14 +171,14 @@ func (s *sending) postAll(stop, post context.Context) {
 	}
 }
 
-// take blocks until there is room in the window and something to send, and makes a flight of it. After stop it takes
-// only what some lane has begun to send.
+// take blocks until there is room in the window and something to send, and makes a flight of it; nil when nothing more is
+// to be posted here. After stop it takes only what some lane has begun to send.
 func (s *sending) take(stop, post context.Context) *flight {
 	halt := stop.Done()
 	if stop.Err() != nil {
 		halt = nil
 	}
-	for post.Err() == nil {
+	for post.Err() == nil && !(halt != nil && s.leaving()) {
 		f, more := s.tryTake(halt == nil)
 		if f != nil || halt == nil && !more {
 			return f
@@ -185,6 +186,7 @@ func (s *sending) take(stop, post context.Context) *flight {
 		select {
 		case <-s.l.wake:
 		case <-s.l.due():
+		case <-s.home:
 		case <-halt:
 			halt = nil
 		case <-post.Done():
@@ -192,6 +194,16 @@ func (s *sending) take(stop, post context.Context) *flight {
 	}
 	signal(s.l.wake) // it may have been for the next sending
 	return nil
+}
+
+// leaving reports whether the lane shall go to another address.
+func (s *sending) leaving() bool {
+	select {
+	case <-s.home:
+		return true
+	default:
+		return false
+	}
 }
 
 func (s *sending) tryTake(stopping bool) (f *flight, more bool) {

@@ -32,21 +32,43 @@ func (b *store) sender() string {
 	return fmt.Sprintf("%08x.%08x", b.journal.Stats().Epoch, b.j.Number())
 }
 
-// openTarget opens the target in the way that the route's promise needs.
-func (l *lane) openTarget(ctx context.Context) (adapters.Target, error) {
-	if !l.tx {
-		return openBounded(ctx, func() (adapters.Target, error) { return l.adapter.OpenTarget(ctx, l.cfg, l.target.Addr) })
+// attach opens the target in the way that the route's promise needs. One that promises exactly-once tries the addresses
+// in the file's order after it has found another broker.
+func (l *lane) attach(ctx context.Context, addresses []string) (adapters.Target, error) {
+	cfg := l.cfg
+	if !l.strayed {
+		cfg.Addresses = addresses
 	}
-	a, name := l.adapter.(adapters.TxAdapter), l.store.sender()
-	t, err := openBounded(ctx, func() (adapters.TxTarget, error) { return a.OpenTx(ctx, l.cfg, l.target.Addr, name) })
+	t, err := l.openTarget(ctx, cfg)
 	if err != nil {
 		return nil, err
 	}
-	if err := l.store.resume(t.Position()); err != nil {
+	if err := l.knows(t); err != nil {
 		closeBounded(t)
 		return nil, &adapters.Error{Op: "attach", Addr: l.target.Addr, Kind: adapters.Denied, Err: err}
 	}
 	return t, nil
+}
+
+func (l *lane) openTarget(ctx context.Context, cfg adapters.Config) (adapters.Target, error) {
+	if !l.tx {
+		return openBounded(ctx, func() (adapters.Target, error) { return l.adapter.OpenTarget(ctx, cfg, l.target.Addr) })
+	}
+	a, name := l.adapter.(adapters.TxAdapter), l.store.sender()
+	return openBounded(ctx, func() (adapters.Target, error) { return a.OpenTx(ctx, cfg, l.target.Addr, name) })
+}
+
+// knows says why the broker of t cannot keep what the route promises: it is another one, or does not know what the lane
+// has sent.
+func (l *lane) knows(t adapters.Target) error {
+	if !l.cfg.Once {
+		return nil
+	}
+	err := l.gate.where.foreign(peerOf(t))
+	if l.strayed = err != nil; err != nil || !l.tx {
+		return err
+	}
+	return l.store.resume(t.(adapters.TxTarget).Position())
 }
 
 // resume takes over what the target knows. It must know what it has confirmed, and no record that was never sent.

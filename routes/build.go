@@ -113,9 +113,10 @@ func (f *Field) initial() any {
 		var x float64
 		_, _ = fmt.Sscan(f.Default, &x)
 		return x
-	case Duration:
-		d, _ := parseDuration(f.Default)
-		return d
+	case Duration, WordOrDuration:
+		if d, ok := parseDuration(f.Default); ok || f.Type == Duration {
+			return d
+		}
 	case Size:
 		n, _ := parseSize(f.Default)
 		return n
@@ -138,6 +139,9 @@ func (b *builder) broker(v *value) *Broker {
 	c := chain{[]*value{v, defaults}, brokerShape()}
 	br := &Broker{Name: v.key.Text, Kind: c.text("type"), Site: c.text("site"), TrustValues: c.flag("trusted_headers"), Line: v.key.Line,
 		Reconnect: Reconnect{c.duration("reconnect", "delay"), c.duration("reconnect", "max_delay"), c.ratio("reconnect", "jitter")}}
+	if shape := brokerShape(); shape.field("failback", br.Kind) != nil {
+		br.Tries, br.Failback = c.count("tries"), c.duration("failback")
+	}
 	br.Config = adapters.Config{Name: br.Name, Heartbeat: c.duration("heartbeat"), TLS: b.tls(c, v, defaults), Options: b.brokerOptions(v)}
 	if as := v.get("addresses"); as != nil {
 		br.Config.Addresses, _ = as.data.([]string)

@@ -81,6 +81,7 @@ func adminShape() *Shape {
 }
 
 func brokerShape() *Shape {
+	reachedAtOne := []string{"amqp", "nats"} // the addresses of a Kafka cluster are only where it is asked first
 	return &Shape{Name: "broker", Doc: "A message system that the daemon connects to.", Fields: append([]*Field{
 		{Name: "type", Type: Word, Words: []string{"amqp", "kafka", "nats"}, Required: true, Since: since, Reload: RestartBroker,
 			Example: "type: amqp", Doc: "The protocol: AMQP 1.0, Apache Kafka, or NATS with JetStream."},
@@ -93,6 +94,10 @@ func brokerShape() *Shape {
 			Doc: "How connections are secured. An empty section, {}, switches TLS on for a Kafka broker."},
 		{Name: "reconnect", Type: Object, Of: reconnectShape(), Since: since, Reload: RestartBroker, Inherit: true,
 			Doc: "The pause between two attempts. They go on for ever."},
+		{Name: "tries", Type: Count, Unit: "attempts", Default: "1", Min: 1, Max: 1000, Kinds: reachedAtOne, Since: promising, Reload: RestartBroker,
+			Doc: "How often one of several addresses is tried before the next, with the pause of reconnect between. 1: all of them in turn, then the pause."},
+		{Name: "failback", Type: WordOrDuration, Words: []string{"never"}, Default: "30s", Min: 0.1, Max: 86400, Kinds: reachedAtOne, Since: promising, Reload: RestartBroker,
+			Doc: "How long the first of several addresses must answer before the routes go back to it from another; what is on its way is confirmed and settled before."},
 		{Name: "heartbeat", Type: Duration, Default: "10s", Min: 0.1, Max: 3600, Since: since, Reload: RestartBroker, Inherit: true,
 			Doc: "A peer that is silent is given up within three of these."},
 		{Name: "trusted_headers", Type: Flag, Default: "false", Since: since, Reload: RestartBroker,

@@ -29,9 +29,11 @@ type Broker struct {
 	Config           adapters.Config // without the values of secrets; Client, Limits, Dial, Now and Log are the engine's
 	Secrets          []SecretRef
 	Reconnect        Reconnect
-	Trusted          bool // some enabled route of the file also writes to it: id, origin and path of its messages are believed
-	TrustValues      bool // trusted_headers: values that posthouse-* headers carry are believed, but never id, origin and path
-	Line             int  // where it stands in the file
+	Failback         time.Duration // how long the first of several addresses must be healthy before all ends go back to it; 0 = never
+	Tries            int           // of one address before the next, with the pause between them; 0 = 1
+	Trusted          bool          // some enabled route of the file also writes to it: id, origin and path of its messages are believed
+	TrustValues      bool          // trusted_headers: values that posthouse-* headers carry are believed, but never id, origin and path
+	Line             int           // where it stands in the file
 }
 
 // Reconnect is the pause between two attempts to connect: it doubles from Delay to MaxDelay, and Jitter (0 to 1) of it

@@ -34,8 +34,8 @@ func TestEverything(t *testing.T) {
 	table := load(t, "testdata/good/everything.yaml")
 	at := func(p string) string { return filepath.Join("testdata/good", p) }
 	wantBroker := &Broker{Name: "paris", Kind: "amqp", Site: "paris", Line: 3,
-		Reconnect: Reconnect{500 * time.Millisecond, 10 * time.Second, 0.5},
-		Secrets:   []SecretRef{{Key: "credentials.password", Env: "PARIS_PASSWORD"}},
+		Reconnect: Reconnect{500 * time.Millisecond, 10 * time.Second, 0.5}, Tries: 3,
+		Secrets: []SecretRef{{Key: "credentials.password", Env: "PARIS_PASSWORD"}},
 		Config: adapters.Config{Name: "paris", Addresses: []string{"amqps://a1.example.net:5671", "amqps://a2.example.net:5671"},
 			Credentials: adapters.Credentials{User: "posthouse", Mechanism: "plain"}, Heartbeat: 5 * time.Second,
 			TLS:     adapters.TLS{On: true, CAFile: at("ca.pem"), CertFile: "/etc/posthouse/paris.pem", KeyFile: at("keys/paris.key"), ServerName: "a.example.net", MinVersion: tls.VersionTLS13},
@@ -55,6 +55,11 @@ func TestEverything(t *testing.T) {
 	}
 	if diff := cmp.Diff(Admin{"127.0.0.1:0", Log{"debug", "json"}}, table.Admin); diff != "" {
 		t.Error(diff)
+	}
+	for name, want := range map[string]time.Duration{"paris": 0, "berlin": 0, "vienna": 30 * time.Second} {
+		if got := table.Brokers[name].Failback; got != want {
+			t.Errorf("failback of %s: %v, want %v", name, got, want)
+		}
 	}
 	if len(table.Hash) != 12 || table.Summary() != "testdata/good/everything.yaml: ok (4 brokers, 5 routes)" {
 		t.Errorf("hash %q, summary %q", table.Hash, table.Summary())

@@ -113,6 +113,8 @@ type end struct {
 	cfg  adapters.Config
 	at   adapters.Address
 
+	address string // of Config.Addresses
+
 	// below: b.mu
 	user any // *Source, *Target or nil
 	gone chan struct{}
@@ -264,7 +266,7 @@ func (e *end) pause(ctx context.Context, op string, due <-chan time.Time, change
 
 // Peer names the broker.
 func (e *end) Peer() adapters.Peer {
-	return adapters.Peer{ID: e.b.name, Product: "mem", Address: e.b.name, MaxSize: e.b.opts.MaxSize}
+	return adapters.Peer{ID: e.b.name, Product: "mem", Address: e.address, MaxSize: e.b.opts.MaxSize}
 }
 
 // Probe makes one round trip.

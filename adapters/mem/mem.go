@@ -49,7 +49,10 @@ import (
 const Protocol = "mem"
 
 // An Adapter opens ends at the brokers it was made with.
-type Adapter struct{ brokers map[string]*Broker }
+type Adapter struct {
+	brokers map[string]*Broker
+	ways    map[string]*Link
+}
 
 var (
 	_ adapters.Adapter   = (*Adapter)(nil)
@@ -59,12 +62,16 @@ var (
 
 // New makes an adapter that knows bs by their names.
 func New(bs ...*Broker) *Adapter {
-	a := &Adapter{brokers: make(map[string]*Broker, len(bs))}
+	a := &Adapter{brokers: make(map[string]*Broker, len(bs)), ways: make(map[string]*Link)}
 	for _, b := range bs {
-		a.brokers[b.name] = b
+		a.brokers[b.name], a.ways[b.name] = b, b.link
 	}
 	return a
 }
+
+// Via makes name another address of the broker that l belongs to: what is opened with it goes over l. It must not be
+// called once the adapter is in use.
+func (a *Adapter) Via(name string, l *Link) { a.brokers[name], a.ways[name] = l.b, l }
 
 // Kind is "mem".
 func (a *Adapter) Kind() string { return "mem" }
@@ -178,7 +185,7 @@ func (a *Adapter) connect(ctx context.Context, c adapters.Config, name string) (
 	if b == nil {
 		return fail(adapters.Lost, fmt.Errorf("there is no broker %q in this process", name))
 	}
-	link := b.link
+	link := a.ways[name]
 	if c.Dial != nil {
 		conn, err := c.Dial(ctx, "mem", name)
 		if err != nil {
@@ -192,6 +199,7 @@ func (a *Adapter) connect(ctx context.Context, c adapters.Config, name string) (
 		link = mc.link
 	}
 	e := newEnd(b, link, c)
+	e.address = name
 	if err := e.greet(ctx); err != nil {
 		return fail(adapters.Lost, err)
 	}

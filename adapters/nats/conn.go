@@ -144,13 +144,21 @@ func open(ctx context.Context, c adapters.Config, a adapters.Address, ep endpoin
 		return nil, handshakeError(ctx, err)
 	}
 	cn.nc = nc
-	cn.peer = adapters.Peer{ID: nc.ConnectedServerName(), Product: "nats-server", Version: nc.ConnectedServerVersion(),
+	cn.peer = adapters.Peer{ID: identityOf(nc), Product: "nats-server", Version: nc.ConnectedServerVersion(),
 		Address: ep.hostPort, MaxSize: nc.MaxPayload()}
 	if cn.js, err = jetstream.New(nc); err != nil {
 		cn.close()
 		return nil, err
 	}
 	return cn, nil
+}
+
+// identityOf is the cluster's name: its servers are one broker. A server by itself has its own.
+func identityOf(nc *natsgo.Conn) string {
+	if cluster := nc.ConnectedClusterName(); cluster != "" {
+		return cluster
+	}
+	return nc.ConnectedServerName()
 }
 
 func hostOr(hostPort string) string {
