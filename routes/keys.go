@@ -120,6 +120,8 @@ func brokerOptions() []*Field {
 			Since: since, Reload: RestartBroker, Doc: "Of the batches that are sent."},
 		{Name: "start_at", Type: Word, Words: []string{"oldest", "newest"}, Default: "oldest", Kinds: kafka, Option: true, Since: since,
 			Reload: RestartBroker, Doc: "Where a group without a stored position begins."},
+		{Name: "state_topic", Type: Text, Default: "posthouse-state", Kinds: kafka, Option: true, Since: promising, Reload: RestartBroker,
+			Doc: "Compacted topic that keeps the positions of routes with delivery: exactly-once; made if it is missing. With another one their lanes send again what they have sent."},
 		{Name: "embedded", Type: Object, Of: embeddedShape(), Kinds: nats, Option: true, Since: since, Reload: RestartProcess,
 			Doc: "Run a JetStream server inside the daemon, in place of addresses."},
 		{Name: "duplicate_window", Type: Duration, Default: "2m", Min: 0.1, Kinds: nats, Option: true, Since: since, Reload: RestartBroker,

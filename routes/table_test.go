@@ -201,7 +201,7 @@ func TestTrust(t *testing.T) {
 func TestOptionsAsWritten(t *testing.T) {
 	brokers := load(t, "testdata/good/everything.yaml").Brokers
 	want := map[string]adapters.Options{"vienna": nil,
-		"berlin": {"group": "posthouse", "compression": "zstd", "start_at": "newest"}}
+		"berlin": {"group": "posthouse", "compression": "zstd", "start_at": "newest", "state_topic": "berlin.positions"}}
 	for n, o := range want {
 		if diff := cmp.Diff(o, brokers[n].Config.Options); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", n, diff)

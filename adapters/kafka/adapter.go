@@ -22,16 +22,20 @@ const (
 	keyGroup       = "group"
 	keyCompression = "compression"
 	keyStartAt     = "start_at"
+	keyStateTopic  = "state_topic"
 )
 
-const defaultGroup = "posthouse"
+const (
+	defaultGroup      = "posthouse"
+	defaultStateTopic = "posthouse-state"
+)
 
 // Adapter opens topics of Kafka. It is safe for concurrent use.
 type Adapter struct{}
 
 var (
-	_ adapters.Adapter = (*Adapter)(nil)
-	_ adapters.Pinger  = (*Adapter)(nil)
+	_ adapters.TxAdapter = (*Adapter)(nil)
+	_ adapters.Pinger    = (*Adapter)(nil)
 )
 
 // New returns the adapter. It bounds, once for the process, what one compressed batch may unpack to: sarama keeps that
@@ -51,14 +55,14 @@ func (*Adapter) Capabilities(adapters.Config) adapters.Capabilities {
 	return adapters.Capabilities{
 		Sources: []adapters.Form{adapters.Topic}, Targets: []adapters.Form{adapters.Topic},
 		Settle: adapters.Prefix, SettleConfirmed: true, Attempts: adapters.CountNone, Order: adapters.OrderPerKey,
-		Durable: true, Target: adapters.ClassNone, Source: adapters.SourcePosition,
+		Durable: true, Target: adapters.ClassTx, Source: adapters.SourcePosition,
 		Headers: headers(),
 	}
 }
 
 // Check looks at options, addresses and credentials without touching network or files.
 func (*Adapter) Check(c adapters.Config, as ...adapters.Address) error {
-	errs := []error{c.Options.Unknown(keyGroup, keyCompression, keyStartAt)}
+	errs := []error{c.Options.Unknown(keyGroup, keyCompression, keyStartAt, keyStateTopic)}
 	if _, err := compression(c.Options); err != nil {
 		errs = append(errs, err)
 	}
@@ -66,10 +70,28 @@ func (*Adapter) Check(c adapters.Config, as ...adapters.Address) error {
 		errs = append(errs, err)
 	}
 	errs = append(errs, checkGroup(c.Options), checkCredentials(c), checkAddresses(c.Addresses))
+	errs = append(errs, checkStateTopic(c.Options, as))
 	for _, a := range as {
 		errs = append(errs, checkEnd(a))
 	}
 	return errors.Join(errs...)
+}
+
+func stateTopic(o adapters.Options) string { return o.String(keyStateTopic, defaultStateTopic) }
+
+// checkStateTopic keeps messages and positions apart.
+func checkStateTopic(o adapters.Options, as []adapters.Address) error {
+	name := stateTopic(o)
+	if v, ok := o[keyStateTopic]; ok && (v != name || !legalTopic(name)) {
+		return &adapters.OptionError{Key: keyStateTopic, Problem: fmt.Sprintf("%q is no name of a topic", fmt.Sprint(v)), Help: "1 to 249 of a-z A-Z 0-9 . _ -"}
+	}
+	for _, a := range as {
+		if a.Name == name {
+			return &adapters.OptionError{Key: keyStateTopic, Problem: fmt.Sprintf("topic %s holds the positions of lanes and takes no messages", name),
+				Help: "give " + keyStateTopic + " of this broker another name"}
+		}
+	}
+	return nil
 }
 
 func checkEnd(a adapters.Address) error {
@@ -193,6 +215,15 @@ func (*Adapter) OpenSource(ctx context.Context, c adapters.Config, a adapters.Ad
 // OpenTarget connects, looks that the topic is there, and gets an identity for its idempotent producer.
 func (*Adapter) OpenTarget(ctx context.Context, c adapters.Config, a adapters.Address) (adapters.Target, error) {
 	return openTarget(ctx, c.WithDefaults(), a)
+}
+
+// OpenTx is OpenTarget with a transactional producer; see adapters.TxAdapter. The lane's position is kept in the broker's
+// state_topic.
+func (*Adapter) OpenTx(ctx context.Context, c adapters.Config, a adapters.Address, lane string) (adapters.TxTarget, error) {
+	if err := adapters.CheckLane(lane); err != nil {
+		return nil, err
+	}
+	return openTx(ctx, c.WithDefaults(), a, lane)
 }
 
 // Ping connects to the first address that answers, logs in, asks for the topics as, and disconnects.

@@ -17,16 +17,18 @@ func TestCheckNamesWhatIsWrong(t *testing.T) {
 	good := adapters.Config{Addresses: []string{"k1.example.com:9092"}}
 	end := adapters.Address{Broker: "k", Form: adapters.Topic, Name: "orders"}
 	for want, change := range map[string]func(*adapters.Config, *adapters.Address){
-		"":                       func(*adapters.Config, *adapters.Address) {},
-		"addresses: none":        func(c *adapters.Config, _ *adapters.Address) { c.Addresses = nil },
-		"kafka://k1:9092":        func(c *adapters.Config, _ *adapters.Address) { c.Addresses = []string{"kafka://k1:9092"} },
-		"compression: unknown":   func(c *adapters.Config, _ *adapters.Address) { c.Options = adapters.Options{"compression": "zip"} },
-		"start_at: unknown":      func(c *adapters.Config, _ *adapters.Address) { c.Options = adapters.Options{"start_at": "now"} },
-		"state_topic: unknown":   func(c *adapters.Config, _ *adapters.Address) { c.Options = adapters.Options{"state_topic": "x"} },
-		"group: not a name":      func(_ *adapters.Config, a *adapters.Address) { a.Options = adapters.Options{"group": ""} },
-		"exclusive: unknown key": func(_ *adapters.Config, a *adapters.Address) { a.Options = adapters.Options{"exclusive": true} },
-		"queue: Kafka has no":    func(_ *adapters.Config, a *adapters.Address) { a.Form = adapters.Queue },
-		"topic: \"a/b\" is no":   func(_ *adapters.Config, a *adapters.Address) { a.Name = "a/b" },
+		"":                          func(*adapters.Config, *adapters.Address) {},
+		"addresses: none":           func(c *adapters.Config, _ *adapters.Address) { c.Addresses = nil },
+		"kafka://k1:9092":           func(c *adapters.Config, _ *adapters.Address) { c.Addresses = []string{"kafka://k1:9092"} },
+		"compression: unknown":      func(c *adapters.Config, _ *adapters.Address) { c.Options = adapters.Options{"compression": "zip"} },
+		"start_at: unknown":         func(c *adapters.Config, _ *adapters.Address) { c.Options = adapters.Options{"start_at": "now"} },
+		"state_topic: \"a/b\"":      func(c *adapters.Config, _ *adapters.Address) { c.Options = adapters.Options{"state_topic": "a/b"} },
+		"state_topic: topic orders": func(c *adapters.Config, _ *adapters.Address) { c.Options = adapters.Options{"state_topic": "orders"} },
+		"offsets_topic: unknown":    func(c *adapters.Config, _ *adapters.Address) { c.Options = adapters.Options{"offsets_topic": "x"} },
+		"group: not a name":         func(_ *adapters.Config, a *adapters.Address) { a.Options = adapters.Options{"group": ""} },
+		"exclusive: unknown key":    func(_ *adapters.Config, a *adapters.Address) { a.Options = adapters.Options{"exclusive": true} },
+		"queue: Kafka has no":       func(_ *adapters.Config, a *adapters.Address) { a.Form = adapters.Queue },
+		"topic: \"a/b\" is no":      func(_ *adapters.Config, a *adapters.Address) { a.Name = "a/b" },
 		"credentials.mechanism: plain needs": func(c *adapters.Config, _ *adapters.Address) {
 			c.Credentials.User = "u"
 		},

@@ -31,6 +31,20 @@
 // are never created. A message is confirmed when the broker has answered for its batch. An error that is no refusal of
 // the message itself spends the target: the outcome is unknown, and nothing behind it leaves any more.
 //
+// # Transactions
+//
+// OpenTx opens a target of class T-tx. Its transactional id is posthouse-LANE; the lane's position is one record, with the
+// lane as its key, in partition 0 of the compacted topic that the broker's key state_topic names [posthouse-state]. The
+// topic is made where it is missing, with one partition and the replication factor and min.insync.replicas of the topic
+// of the messages. One with a cleanup.policy other than compact is Denied. Consumers must read with
+// isolation.level=read_committed: others see what is aborted, too. A transaction takes three or four round trips and a few ms of
+// the coordinator's time, however many messages it has; several of its produce requests are on their way at once. The
+// user needs Describe and Write on the transactional ids with the prefix posthouse-, Read, Write, Describe and
+// DescribeConfigs on the state topic, and Create where Posthouse shall make it.
+//
+// Every error but a refusal spends the target, and opening the next one ends what was left open. Until then, or for four
+// times Limits.Confirm at most (at least a minute), readers of committed records wait behind it.
+//
 // # Order
 //
 // Kafka keeps the order of a partition. Messages with an equal key go to the partition that the Java client would choose

@@ -46,6 +46,10 @@ func verdictOf(code sarama.KError) verdict {
 		return verdict{adapters.Denied, "no right to this consumer group: grant Read on it"}
 	case sarama.ErrClusterAuthorizationFailed:
 		return verdict{adapters.Denied, "no right on the cluster: brokers before 2.8 want IdempotentWrite"}
+	case sarama.ErrTransactionalIDAuthorizationFailed:
+		return verdict{adapters.Denied, "no right to this transactional id: grant Describe and Write on transactional ids with the prefix " + txPrefix}
+	case sarama.ErrInvalidTransactionTimeout:
+		return verdict{adapters.Denied, "the broker allows no transactions as long as four times confirm_timeout: raise transaction.max.timeout.ms there"}
 	case sarama.ErrSASLAuthenticationFailed, sarama.ErrIllegalSASLState:
 		return verdict{adapters.Denied, "the broker refused user and password, or the token"}
 	case sarama.ErrUnsupportedSASLMechanism:
@@ -91,7 +95,7 @@ func classify(op string, a adapters.Address, err error) *adapters.Error {
 func judge(err error) verdict {
 	code, answered := codeOf(err)
 	switch {
-	case errors.Is(err, errLogin), errors.Is(err, errFrame), errors.Is(err, errPosition):
+	case errors.Is(err, errLogin), errors.Is(err, errFrame), errors.Is(err, errPosition), errors.As(err, new(unfit)):
 		return verdict{adapters.Denied, ""}
 	case errors.Is(err, errCut), errors.Is(err, errClosed):
 		return verdict{adapters.Lost, ""}
@@ -119,7 +123,8 @@ func codeOf(err error) (sarama.KError, bool) {
 		return code, true
 	}
 	for _, code := range []sarama.KError{sarama.ErrSASLAuthenticationFailed, sarama.ErrIllegalSASLState, sarama.ErrUnsupportedSASLMechanism,
-		sarama.ErrTopicAuthorizationFailed, sarama.ErrGroupAuthorizationFailed, sarama.ErrClusterAuthorizationFailed} {
+		sarama.ErrTopicAuthorizationFailed, sarama.ErrGroupAuthorizationFailed, sarama.ErrClusterAuthorizationFailed,
+		sarama.ErrTransactionalIDAuthorizationFailed, sarama.ErrProducerFenced, sarama.ErrInvalidProducerEpoch} {
 		if errors.Is(err, code) {
 			return code, true
 		}

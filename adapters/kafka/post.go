@@ -82,12 +82,11 @@ func (t *target) Post(ctx context.Context, ms []*adapters.Message) (adapters.Rec
 
 // post waits for room and hands one message to the producer.
 func (t *target) post(ctx context.Context, l *letter, m *adapters.Message) error {
-	w := encode(m, t.now())
-	if l.size = w.size(); l.size > t.maxSize {
-		return &adapters.Error{Op: "send", Addr: t.addr, Kind: adapters.Permanent,
-			Err: fmt.Errorf("%w: it has %d bytes with its headers, and at most %d are taken (max.message.bytes of the topic, max_message_size of the route)",
-				adapters.ErrTooLarge, l.size, t.maxSize)}
+	w, err := t.write(m)
+	if err != nil {
+		return err
 	}
+	l.size = w.size()
 	if err := t.enter(ctx, l); err != nil {
 		return err
 	}

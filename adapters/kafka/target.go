@@ -13,10 +13,6 @@ import (
 	"github.com/posthouse/posthouse/adapters"
 )
 
-// defaultBatch is how many bytes may be on their way at once where the broker does not tell the topic's limit: below
-// Kafka's default for message.max.bytes, so that several small messages together are never refused as too large.
-const defaultBatch = 900_000
-
 // A target sends to one topic through an idempotent producer of its own.
 //
 // Order under faults rests on three things. The producer has one request in flight per broker and keeps a partition shut
@@ -25,14 +21,7 @@ const defaultBatch = 900_000
 // send what is behind the failed batch at once. And so does the last repetition, before the producer gives up. So nothing
 // behind an unknown message reaches the topic before the owner has opened a new target and sent the unknown one again.
 type target struct {
-	addr     adapters.Address
-	limits   adapters.Limits
-	silence  time.Duration // without a byte from a broker that owes an answer it is given up
-	now      func() time.Time
-	facts    facts
-	maxSize  int64 // of one record
-	net      *network
-	client   sarama.Client
+	sender
 	producer sarama.AsyncProducer
 	spread   *spread
 
@@ -40,12 +29,7 @@ type target struct {
 	room    *semaphore.Weighted // bytes, only where the topic's limit is unknown
 	closing sync.Once
 	loops   sync.WaitGroup
-	passing atomic.Int32    // the last error code that made the producer repeat a batch
-	life    context.Context // ends when err is set
-	end     context.CancelFunc
-
-	mu  sync.Mutex
-	err error
+	passing atomic.Int32 // the last error code that made the producer repeat a batch
 }
 
 var (
@@ -72,18 +56,12 @@ func openTarget(ctx context.Context, c adapters.Config, a adapters.Address) (*ta
 }
 
 func newTarget(c adapters.Config, a adapters.Address, f facts, n *network) *target {
-	t := &target{addr: a, limits: c.Limits, silence: 5 * c.Heartbeat / 2, now: c.Now, facts: f, net: n, spread: &spread{},
-		window: semaphore.NewWeighted(int64(c.Limits.InFlight))}
-	t.life, t.end = context.WithCancel(context.Background())
+	t := &target{spread: &spread{}, window: semaphore.NewWeighted(int64(c.Limits.InFlight))}
+	t.begin(c, a, f, n)
 	n.answers = t.judgeAnswers
-	t.maxSize = min(c.Limits.MaxSize, maxRecord)
-	if f.maxBatch > 0 {
-		const frame = 128 // of a batch around its records
-		t.maxSize = min(t.maxSize, max(f.maxBatch-frame, 1))
-	} else {
+	if f.maxBatch == 0 {
 		t.room = semaphore.NewWeighted(defaultBatch)
 	}
-	t.facts.peer.MaxSize = t.maxSize
 	return t
 }
 
@@ -113,14 +91,6 @@ func (t *target) backoff(retries, _ int) time.Duration {
 		t.fail(fmt.Errorf("given up after %d attempts: %w", repeats, t.lastCode()))
 	}
 	return t.unless(min(25*time.Millisecond<<min(retries, 10), 500*time.Millisecond))
-}
-
-// unless is d, or nothing when the target is spent and whatever the producer still tries shall end soon.
-func (t *target) unless(d time.Duration) time.Duration {
-	if t.life.Err() != nil {
-		return 0
-	}
-	return d
 }
 
 // judgeAnswers sees the error codes of every answer first.
@@ -209,66 +179,6 @@ func (t *target) verdict(e *sarama.ProducerError) error {
 	return suspect{err}
 }
 
-// watch notices a broker that has fallen silent while it owes an answer.
-func (t *target) watch() {
-	tick := time.NewTicker(max(t.silence/5, time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-t.life.Done():
-			return
-		case <-tick.C:
-			if t.net.stalled(t.silence) {
-				t.fail(fmt.Errorf("no byte from the broker for %s", t.silence))
-			}
-		}
-	}
-}
-
-// Probe asks a broker for the topic: it is answered only over a working connection, and says whether the topic is still
-// there.
-func (t *target) Probe(ctx context.Context) error {
-	if err := t.failure(); err != nil {
-		return asLost("probe", t.addr, err)
-	}
-	ctx, cancel := context.WithTimeout(ctx, t.silence)
-	defer cancel()
-	done := make(chan error, 1)
-	go func() { done <- t.client.RefreshMetadata(t.addr.Name) }()
-	var err error
-	select {
-	case err = <-done:
-	case <-ctx.Done():
-		err = fmt.Errorf("no answer: %w", ctx.Err())
-	case <-t.life.Done():
-		err = t.failure()
-	}
-	if err != nil {
-		return &adapters.Error{Op: "probe", Addr: t.addr, Kind: adapters.Lost, Err: err}
-	}
-	return nil
-}
-
-// fail spends the target; the first reason stays. When it returns no byte leaves any more.
-func (t *target) fail(err error) {
-	t.mu.Lock()
-	first := t.err == nil
-	if first {
-		t.err = classify("send", t.addr, err)
-	}
-	t.mu.Unlock()
-	if first {
-		t.net.cut()
-		t.end()
-	}
-}
-
-func (t *target) failure() error {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.err
-}
-
 // Close ends the producer; what is still in flight is unknown. It waits a bounded time for the client library.
 func (t *target) Close() error {
 	t.fail(errClosed)
@@ -284,6 +194,3 @@ func (t *target) Close() error {
 	})
 	return nil
 }
-
-// Peer is what the cluster told when the target was opened.
-func (t *target) Peer() adapters.Peer { return t.facts.peer }
