@@ -2,30 +2,46 @@ package repeater
 
 import (
 	"context"
+	"math"
 	"math/rand/v2"
 	"time"
+
+	"github.com/posthouse/posthouse/routes"
 )
 
 // stable is how long a link must have worked before its backoff starts from the beginning: a flapping peer must not
 // get a storm of connections.
 const stable = 30 * time.Second
 
-// A backoff doubles from delay to max and adds jitter, a share of the delay (0.2 = ±20 %). It never gives up.
+// A backoff grows by factor from delay to max and adds jitter, a share of the delay (0.2 = ±20 %). It never gives up.
 type backoff struct {
 	delay, max time.Duration
+	factor     float64 // 0 = 2: it doubles
 	jitter     float64
 	failures   int
 }
 
+// retrying is the backoff of a route.
+func retrying(r routes.Retry) backoff {
+	return backoff{delay: r.Delay, max: r.MaxDelay, factor: r.Factor, jitter: 0.2}
+}
+
 // next counts a failure and returns how long to wait before the next try.
 func (b *backoff) next() time.Duration {
-	d := b.delay
-	for i := 0; i < b.failures && d < b.max; i++ {
-		d *= 2
+	factor := b.factor
+	if factor == 0 {
+		factor = 2
 	}
+	d := float64(b.delay) * math.Pow(factor, float64(b.failures))
 	b.failures++
-	return jittered(min(d, b.max), b.jitter)
+	if d >= float64(b.max) {
+		return b.longest()
+	}
+	return jittered(time.Duration(d), b.jitter)
 }
+
+// longest is the longest pause.
+func (b *backoff) longest() time.Duration { return jittered(b.max, b.jitter) }
 
 func (b *backoff) reset() { b.failures = 0 }
 

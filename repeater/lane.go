@@ -364,9 +364,10 @@ func (l *lane) expired(it *item, err error) {
 
 // aside is how long a refused message waits before it is tried again: longer each time.
 func (l *lane) aside(it *item) time.Duration {
-	b := backoff{delay: l.of.route.Retry.Delay, max: l.of.route.Retry.MaxDelay, jitter: 0.2, failures: it.refused.times - 1}
+	b := retrying(l.of.route.Retry)
+	b.failures = it.refused.times - 1
 	if l.of.dead == nil || l.poison(it, reasonRejected) {
-		b.failures = 64 // the longest: an operator has to mend it
+		return b.longest() // an operator has to mend it
 	}
 	return b.next()
 }

@@ -207,7 +207,7 @@ func (r *Repeater) newLane(run *routeRun, t routes.Target, gates map[string]*gat
 		name: route.Name + "/" + t.Name, of: run, target: t, adapter: r.kinds[b.Kind], cfg: cfg,
 		caps: r.kinds[b.Kind].Capabilities(cfg), gate: gates[b.Name], end: newEnd(log.With("end", "target")),
 		ids: ids.lane(), now: r.opts.Now, log: log, count: m.lane(route.Name, t.Name),
-		back: backoff{delay: route.Retry.Delay, max: route.Retry.MaxDelay, jitter: 0.2}, pace: newPace(route.MaxRate),
+		back: retrying(route.Retry), pace: newPace(route.MaxRate),
 		wake: make(chan struct{}, 1), nudge: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
 	}
 	l.tx = route.Delivery == routes.ExactlyOnce && l.caps.Target == adapters.ClassTx

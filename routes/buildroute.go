@@ -41,7 +41,7 @@ func (b *builder) route(v *value) *Route {
 	r := &Route{Name: c.text("name"), Enabled: c.flag("enabled"), Line: v.node.Line,
 		Prefetch: c.count("prefetch"), PrefetchSize: c.size("prefetch_size"), InFlight: c.count("in_flight"),
 		Batch:          Batch{c.count("batch", "count"), c.size("batch", "size")},
-		Retry:          Retry{c.duration("retry", "delay"), c.duration("retry", "max_delay")},
+		Retry:          Retry{c.duration("retry", "delay"), c.duration("retry", "max_delay"), c.ratio("retry", "factor")},
 		ConfirmTimeout: c.duration("confirm_timeout"), MaxMessageSize: c.size("max_message_size"),
 		MaxHops: c.count("max_hops"), MaxRate: c.count("max_rate"), DrainRate: c.count("drain_rate"), RenamedFrom: c.text("renamed_from")}
 	if r.Retry.Delay > r.Retry.MaxDelay {

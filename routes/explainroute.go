@@ -51,7 +51,7 @@ func (r *Route) limitLines() [][2]string {
 		{"in_flight", r.windowText()},
 		{"max_message_size", formatSize(r.MaxMessageSize)},
 		{"max_rate", rateText(r.MaxRate)},
-		{"retry", fmt.Sprintf("after %s, doubling to %s", formatDuration(r.Retry.Delay), formatDuration(r.Retry.MaxDelay))},
+		{"retry", r.Retry.explain()},
 	}
 	if r.RenamedFrom != "" {
 		out = append(out, [2]string{"renamed_from", r.RenamedFrom + ": its spool is taken along"})
@@ -128,4 +128,15 @@ func (s Sync) text() string {
 		return fmt.Sprintf("within %s, before a message is settled at its source", formatDuration(s.Every))
 	}
 	return "always, before a message is settled at its source"
+}
+
+func (r Retry) explain() string {
+	growth := fmt.Sprintf("each pause %v times the last, to", r.Factor)
+	switch r.Factor {
+	case 1:
+		return "after " + formatDuration(r.Delay) + " each time"
+	case 2:
+		growth = "doubling to"
+	}
+	return fmt.Sprintf("after %s, %s %s", formatDuration(r.Delay), growth, formatDuration(r.MaxDelay))
 }

@@ -287,6 +287,7 @@ func batchShape() *Shape {
 func retryShape() *Shape {
 	return &Shape{Name: "retry", Doc: "The pause before a message is sent again.", Fields: []*Field{
 		{Name: "delay", Type: Duration, Default: "500ms", Min: 0.001, Max: 3600, Since: since, Doc: "The first pause."},
+		{Name: "factor", Type: Ratio, Default: "2", Min: 1, Max: 100, Since: promising, Doc: "By how much a pause is longer than the one before. 1: all are the same."},
 		{Name: "max_delay", Type: Duration, Default: "1m", Min: 0.001, Max: 86400, Since: since, Doc: "The longest pause."},
 	}}
 }

@@ -98,9 +98,10 @@ type Batch struct {
 	Size  int64
 }
 
-// Retry is the pause before a message is sent again: it doubles from Delay to MaxDelay.
+// Retry is the pause before a message is sent again: it grows from Delay to MaxDelay.
 type Retry struct {
 	Delay, MaxDelay time.Duration
+	Factor          float64 // by which the pause grows, at least 1; 0 = 2
 }
 
 // Admin is the daemon's own listener and log.

@@ -73,7 +73,7 @@ func TestRouteSettings(t *testing.T) {
 		return &Target{Name: DeadLetterName, Addr: adapters.Address{Broker: broker, Form: form, Name: name, Options: o}, PassesRefused: true}
 	}
 	want := &Route{Name: "orders", Enabled: true, Prefetch: 10, PrefetchSize: 1 << 20, InFlight: 20, Batch: Batch{10, 2 << 20},
-		Retry: Retry{time.Second, 2 * time.Minute}, ConfirmTimeout: 10 * time.Second, MaxMessageSize: 8 << 20, MaxHops: 3,
+		Retry: Retry{time.Second, 2 * time.Minute, 1.5}, ConfirmTimeout: 10 * time.Second, MaxMessageSize: 8 << 20, MaxHops: 3,
 		Delivery: AtLeastOnce, Identity: adapters.SourceID, Order: OrderSource, MaxAttempts: 1, OnPoison: PoisonHold, OnFilterError: FilterErrorSkip, Expired: ExpiredDeadLetter,
 		DeadLetter: dead("here", adapters.Subject, "dead.orders", adapters.Options{"create": true, "stream": "DEAD"}),
 		MaxRate:    5000, DrainRate: 2000, RenamedFrom: "trades", Spool: RouteSpool{SpoolAlways, 64 << 20, 7 * 24 * time.Hour, FullReject, 5 * time.Second}}
@@ -81,7 +81,7 @@ func TestRouteSettings(t *testing.T) {
 		t.Errorf("written (-want +got):\n%s", diff)
 	}
 	want = &Route{Name: "more", Enabled: true, Prefetch: 100, PrefetchSize: 64 << 20, InFlight: 256, Batch: Batch{10, 1 << 20},
-		Retry: Retry{500 * time.Millisecond, 2 * time.Minute}, ConfirmTimeout: 30 * time.Second, MaxMessageSize: 64 << 20, MaxHops: 8,
+		Retry: Retry{500 * time.Millisecond, 2 * time.Minute, 2}, ConfirmTimeout: 30 * time.Second, MaxMessageSize: 64 << 20, MaxHops: 8,
 		Delivery: AtLeastOnce, Identity: adapters.SourceID, Order: OrderStrict, MaxAttempts: 3, OnPoison: PoisonHold, OnFilterError: FilterErrorDeadLetter, Expired: ExpiredDeliver,
 		DeadLetter: dead("paris", adapters.Queue, "DLQ", nil),
 		MaxRate:    700, DrainRate: 500, Spool: RouteSpool{SpoolAuto, 1 << 30, 0, FullPause, 5 * time.Second}}
