@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -94,6 +95,33 @@ func TestReclaimKeepsOrder(t *testing.T) {
 	got := take(t, again, 4)
 	if !strings.HasPrefix(texts(got), "0 2 3 ") || got[0].Attempt != 2 || got[0].SourceID != ds[0].SourceID {
 		t.Errorf("after a lost connection: %s, attempt %d, id %s (was %s)", texts(got), got[0].Attempt, got[0].SourceID, ds[0].SourceID)
+	}
+}
+
+// Reclaimed messages of more bytes than one pull admits: the server puts one that does not fit any more behind the others.
+func TestReclaimKeepsOrderBeyondAPull(t *testing.T) {
+	b := newBench(t)
+	b.c.Heartbeat = time.Minute
+	b.c.Limits = adapters.Limits{Prefetch: 60, PrefetchBytes: 1 << 20, MaxSize: 4 << 10, Confirm: b.c.Limits.Confirm}
+	b.stream(t, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
+	for i := range 70 {
+		if _, err := b.js.Publish(t.Context(), "s", fmt.Appendf(make([]byte, 0, 2048), "%02d%2000d", i, 0)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	first := openSource(t, b.ad, b.c, streamEnd("S", nil))
+	take(t, first, 60)
+	first.c.nc.Close()
+	for life := range 3 {
+		s := openSource(t, b.ad, b.c, streamEnd("S", nil))
+		var order []string
+		for _, d := range take(t, s, 60) {
+			order = append(order, string(d.Message.Body.Data[:2]))
+		}
+		if !slices.IsSorted(order) {
+			t.Errorf("life %d: %v", life, order)
+		}
+		s.c.nc.Close()
 	}
 }
 

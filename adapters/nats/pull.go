@@ -24,6 +24,7 @@ type credit struct {
 	bytes    int64 // bytes granted and not yet used
 	tight    bool  // the next message did not fit into what was left: wait until something is settled
 	oversize bool  // the next message is larger than any that is fetched
+	again    int   // given back by an earlier connection and not yet asked for: these come one to a pull
 }
 
 func newCredit(l adapters.Limits) credit {
@@ -38,13 +39,17 @@ type request struct {
 
 // ask says what to pull for now, with held deliveries of heldBytes unsettled. Small amounts wait until a quarter of the
 // prefetch is free, so that a pull costs little per message. No pull admits a message above the limit: the server
-// compares the next message with what is left of the pull before it sends it.
+// compares the next message with what is left of the pull before it sends it. One that is given out again and does not fit
+// into what is left it puts behind the others; so these come one to a pull, each with room for the largest.
 func (c *credit) ask(held int, heldBytes int64) (request, bool) {
 	room, bytes := c.most-held-c.msgs, c.mostBytes-heldBytes-c.bytes
 	switch {
 	case c.oversize:
 		return request{}, false
 	case held == 0 && c.msgs == 0 && c.tight: // an empty prefetch is too small for it: let this one pass
+		room, bytes = 1, c.single
+	case c.again > 0 && room > 0: // they have fitted in before
+		c.again--
 		room, bytes = 1, c.single
 	case room <= 0 || bytes <= 0 || c.tight:
 		return request{}, false

@@ -141,6 +141,7 @@ func (s *source) reclaim(ctx context.Context) error {
 		return nil
 	}
 	s.mu.Lock()
+	s.credit.again = info.NumAckPending
 	reply, done := s.acks.begin(2, s.inbox)
 	s.mu.Unlock()
 	for _, word := range []string{"-NAK " + s.ackWait.String(), "-NAK"} {
@@ -222,13 +223,17 @@ func (s *source) oversize() error {
 
 // topUp asks for more when enough room has come free. s.mu is held.
 func (s *source) topUp() {
-	if s.err != nil {
-		return
+	for s.err == nil {
+		req, ok := s.credit.ask(s.held.n, s.held.bytes)
+		if !ok {
+			return
+		}
+		s.pull(req)
 	}
-	req, ok := s.credit.ask(s.held.n, s.held.bytes)
-	if !ok {
-		return
-	}
+}
+
+// pull sends one request. s.mu is held.
+func (s *source) pull(req request) {
 	if s.credit.msgs == req.batch {
 		s.heard.Store(time.Now().UnixNano())
 	}
