@@ -5,6 +5,8 @@ import "github.com/posthouse/posthouse/adapters"
 func classChecks() []Check {
 	const g = "Class"
 	return []Check{
+		{Group: g, Name: "OnceInTransaction", run: onceInTransaction, wired: true},
+		{Group: g, Name: "FencedSender", run: fencedSender},
 		{Group: g, Name: "OnceInWindow", run: onceInWindow},
 		{Group: g, Name: "NewIDNotSwallowed", run: newIDNotSwallowed},
 	}

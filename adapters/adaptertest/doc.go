@@ -30,7 +30,7 @@
 // # What the suite takes on trust
 //
 // How much memory an adapter touches before it refuses a message above MaxSize: brokers in the same process blur that
-// figure. Transactions (class T-tx) have no checks here yet.
+// figure.
 //
 // The suite itself is tested by adapters over adapters/mem with one planted bug each: the names of the checks that fail
 // must be equal to a list, and every check must be on one of them.

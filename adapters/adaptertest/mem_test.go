@@ -19,8 +19,13 @@ type memHarness struct {
 	places  *atomic.Int32
 }
 
-func newMem() memHarness {
-	b := mem.NewBroker("b", mem.Options{Window: true, Password: "right"})
+func newMem() memHarness { return newMemWith(mem.Options{Window: true, Password: "right"}) }
+
+// newTxMem has transactions in place of the window.
+func newTxMem() memHarness { return newMemWith(mem.Options{Tx: true, Password: "right"}) }
+
+func newMemWith(o mem.Options) memHarness {
+	b := mem.NewBroker("b", o)
 	return memHarness{b, mem.New(b), new(atomic.Int32)}
 }
 
@@ -136,4 +141,7 @@ func (w memWire) Set(m adaptertest.Mode) {
 }
 
 // TestMemKeepsTheContract runs the suite in real time; the one-sin adapters run it in virtual time.
-func TestMemKeepsTheContract(t *testing.T) { adaptertest.Run(t, newMem()) }
+func TestMemKeepsTheContract(t *testing.T) {
+	t.Run("window", func(t *testing.T) { adaptertest.Run(t, newMem()) })
+	t.Run("transactions", func(t *testing.T) { adaptertest.Run(t, newTxMem()) })
+}

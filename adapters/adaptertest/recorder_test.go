@@ -19,9 +19,8 @@ type recorder struct {
 }
 
 // record runs one check against one sin and all its cleanups.
-func record(t *testing.T, c adaptertest.Check, s sin) *recorder {
+func record(t *testing.T, c adaptertest.Check, s sin, h memHarness) *recorder {
 	r := &recorder{TB: t}
-	h := newMem()
 	h.adapter = s.wrap(r, h.adapter)
 	r.apart(func() { c.Run(r, h) })
 	for len(r.cleanup) > 0 {

@@ -75,12 +75,17 @@ type sin struct {
 
 // TestSinsAreFound runs every check against every sin, in virtual time, and compares the names of those that fail.
 func TestSinsAreFound(t *testing.T) {
-	for _, s := range sins() {
+	findSins(t, sins(), newMem)
+	findSins(t, txSins(), newTxMem)
+}
+
+func findSins(t *testing.T, all []sin, broker func() memHarness) {
+	for _, s := range all {
 		t.Run(s.name, func(t *testing.T) {
 			var failed []string
 			for _, c := range adaptertest.Checks() {
 				synctest.Test(t, func(t *testing.T) {
-					if r := record(t, c, s); r.failed {
+					if r := record(t, c, s, broker()); r.failed {
 						failed = append(failed, c.Name)
 						t.Logf("%s: %s", c.Name, r.first)
 					}
@@ -97,7 +102,7 @@ func TestSinsAreFound(t *testing.T) {
 // TestEveryCheckBites: a check that no sin fails proves nothing.
 func TestEveryCheckBites(t *testing.T) {
 	var all strings.Builder
-	for _, s := range sins() {
+	for _, s := range slices.Concat(sins(), txSins()) {
 		all.WriteString(s.fails + " ")
 	}
 	found := strings.Fields(all.String())

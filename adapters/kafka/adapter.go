@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strconv"
 	"strings"
+	"sync"
 
 	"github.com/IBM/sarama"
 
@@ -41,11 +42,15 @@ var (
 // New returns the adapter. It bounds, once for the process, what one compressed batch may unpack to: sarama keeps that
 // bound in a variable of its own.
 func New() *Adapter {
+	boundUnpacking()
+	return &Adapter{}
+}
+
+var boundUnpacking = sync.OnceFunc(func() {
 	if sarama.MaxDecompressedBatchSize == 0 {
 		sarama.MaxDecompressedBatchSize = sarama.MaxResponseSize
 	}
-	return &Adapter{}
-}
+})
 
 // Kind is "kafka".
 func (*Adapter) Kind() string { return "kafka" }

@@ -118,7 +118,7 @@ func fakeGuarded(t testing.TB) guarded {
 	}
 	const root, user, password = "root", "posthouse", "right"
 	c, err := kfake.NewCluster(kfake.NumBrokers(1), kfake.EnableSASL(), kfake.EnableACLs(), kfake.Superuser("PLAIN", root, password),
-		kfake.User("PLAIN", user, password, all(kmsg.ACLResourceTypeTopic), all(kmsg.ACLResourceTypeGroup)))
+		kfake.User("PLAIN", user, password, all(kmsg.ACLResourceTypeTopic), all(kmsg.ACLResourceTypeGroup), all(kmsg.ACLResourceTypeTransactionalId)))
 	if err != nil {
 		t.Fatalf("kfake: %v", err)
 	}
