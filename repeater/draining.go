@@ -208,7 +208,7 @@ func (b *store) offer(ctx context.Context, it *item) {
 		b.unsure[it.seq] = true
 	}
 	it.maybe = it.maybe || b.unsure[it.seq] && !b.exact // there the target knows it again
-	it.refused = b.refused[it.seq]
+	it.refused, it.tried = b.refused[it.seq], b.firsts[it.seq]
 	b.fed[it.seq] = true
 	b.fedBytes += it.size
 	if it.refused.times > 0 { // older than all that wait

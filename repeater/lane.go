@@ -34,10 +34,11 @@ type lane struct {
 	tx      bool // it sends transactions (tx.go)
 	shared  bool // other lanes serve the same source: a message may be with one target and not yet with another
 
-	pace    *pace   // nil: as fast as the target takes them
-	back    backoff // between tries on a working connection
-	streak  int     // failures in a row
-	strayed bool    // the last broker that it found was another one
+	outage  time.Duration // after which unknown messages are held; 0: they are not (outage.go)
+	pace    *pace         // nil: as fast as the target takes them
+	back    backoff       // between tries on a working connection
+	streak  int           // failures in a row
+	strayed bool          // the last broker that it found was another one
 
 	mu     sync.Mutex
 	store  *store  // its part of the journal; nil: it has none
@@ -271,6 +272,10 @@ func (l *lane) batch(limit int) (its []*item) {
 	for ; n < len(l.queue) && len(its) < limit; n++ {
 		it := l.queue[n]
 		if len(its) > 0 && bytes+it.size > l.batchSize() {
+			break
+		}
+		if l.inDoubt(it) {
+			l.note(errDoubt)
 			break
 		}
 		if it.gone() || l.giveBack(it, !it.begin()) {

@@ -44,7 +44,8 @@ type item struct {
 	twin    *item  // of a later delivery of the same message: gets the same answer
 	dropped bool   // gone, and no lane has it any more
 
-	refused refusal // by the target
+	refused refusal   // by the target
+	tried   time.Time // first handed over, as far as it is known; see outage.go
 
 	p   *parcel // nil: it comes from the journal, or is a dead letter
 	seq uint64  // of its record in the journal; 0: it has none

@@ -210,6 +210,7 @@ func (r *Repeater) newLane(run *routeRun, t routes.Target, gates map[string]*gat
 		back: retrying(route.Retry), pace: newPace(route.MaxRate),
 		wake: make(chan struct{}, 1), nudge: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
 	}
+	l.outage = outageOf(l)
 	l.tx = route.Delivery == routes.ExactlyOnce && l.caps.Target == adapters.ClassTx
 	l.end.changed = l.linkChanged
 	return l
@@ -242,7 +243,13 @@ func (r *Repeater) serve(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	defer context.AfterFunc(ctx, func() { r.opts.Log.Info(msgStopping) })()
+	said := make(chan struct{})
+	silence := context.AfterFunc(ctx, func() { r.opts.Log.Info(msgStopping); close(said) })
+	defer func() {
+		if !silence() {
+			<-said // or it would be said after "stopped"
+		}
+	}()
 	var wg sync.WaitGroup
 	r.watchAddresses(ctx, &wg)
 	for _, f := range r.flows {

@@ -81,7 +81,7 @@ func (l *lane) resolve(a Action, reason string) (n int, why error, err error) {
 	case Retry, DeadLetter:
 		return l.resolveRefused(a, reason)
 	case Sent, Resend:
-		return 0, nil, fmt.Errorf("%w: no message of unknown outcome", ErrNotHeld)
+		return l.resolveDoubt(a, reason)
 	}
 	return 0, nil, fmt.Errorf("%w: %q", ErrNoAction, a)
 }
@@ -119,54 +119,68 @@ func (b *store) releaseHeld(a Action, reason string) (n int) {
 	return n
 }
 
-// A verdict is what an operator has decided to set aside, until it comes to the head of its lane. lane.mu guards it.
+// A verdict is what an operator has decided, until the messages concerned come to the head of their lane. lane.mu guards
+// it.
 type verdict struct {
-	ids    map[string]bool // of messages that the lane stops at
-	seqs   map[uint64]bool // of records
+	ids    map[string]Action // for messages that the lane stops at
+	seqs   map[uint64]Action // for records
 	reason string
 }
 
-// add notes the message with an id, or the record with a seq.
+// add notes a decision about the message with an id, or the record with a seq. To retry needs no note.
 func (v *verdict) add(a Action, reason, id string, seq uint64) {
-	if a != DeadLetter {
+	if a == Retry {
 		return
 	}
 	if v.ids == nil {
-		v.ids, v.seqs = map[string]bool{}, map[uint64]bool{}
+		v.ids, v.seqs = map[string]Action{}, map[uint64]Action{}
 	}
 	if v.reason = reason; seq != 0 {
-		v.seqs[seq] = true
+		v.seqs[seq] = a
 	} else {
-		v.ids[id] = true
+		v.ids[id] = a
 	}
 }
 
-// take reports whether it is to be set aside, and forgets that it was.
-func (v *verdict) take(it *item) bool {
-	yes := v.ids[it.id] || it.record() && v.seqs[it.seq]
-	if yes {
-		delete(v.ids, it.id)
+// on reports whether there is a decision about a record.
+func (v *verdict) on(it *item) bool { return it.record() && v.seqs[it.seq] != "" }
+
+// take returns what was decided about it, and forgets it; "" for nothing.
+func (v *verdict) take(it *item) Action {
+	a := v.ids[it.id]
+	if v.on(it) {
+		a = v.seqs[it.seq]
 		delete(v.seqs, it.seq)
 	}
-	return yes
+	delete(v.ids, it.id)
+	return a
 }
 
-// condemned makes a dead letter of a message that an operator has given up, and reports whether it was one.
-func (l *lane) condemned(it *item) bool {
+// ruled carries out what an operator has decided about a message that is about to be sent, and reports whether it is not
+// to be sent.
+func (l *lane) ruled(it *item) bool {
 	l.mu.Lock()
-	yes, reason := l.verdict.take(it), l.verdict.reason
+	a, reason := l.verdict.take(it), l.verdict.reason
 	code, why := reasonRejected, l.reason
-	if yes && l.stuck != nil && l.stuckAt == it.id {
+	if a == DeadLetter && l.stuck != nil && l.stuckAt == it.id {
 		code, why = l.stuckFor, l.stuck
 		l.stuck = nil
 		l.note(nil)
 	}
+	if a == Resend {
+		l.store.forget(it)
+	}
 	l.mu.Unlock()
-	if !yes {
+	switch a {
+	case DeadLetter:
+		l.of.dead.bury(it, code, errResolved{reason, why})
+	case Sent:
+		it.answer(itemConfirmed)
+	default:
 		return false
 	}
-	l.of.dead.bury(it, code, errResolved{reason, why})
 	l.landed(1)
+	l.work(true) // it may have been the last: then an attached target is all that can be known to work
 	return true
 }
 

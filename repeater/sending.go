@@ -221,14 +221,14 @@ func (s *sending) tryTake(stopping bool) (f *flight, more bool) {
 	return f, more
 }
 
-// spare takes out of f what an operator has given up, and reports whether anything is left.
+// spare takes out of f what an operator has given up or says has arrived, and reports whether anything is left.
 func (s *sending) spare(f *flight) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.abandoned {
 		return false
 	}
-	if f.its = slices.DeleteFunc(f.its, s.l.condemned); len(f.its) == 0 {
+	if f.its = slices.DeleteFunc(f.its, s.l.ruled); len(f.its) == 0 {
 		s.remove(f)
 	}
 	return len(f.its) > 0
@@ -256,6 +256,7 @@ func (s *sending) load(f *flight, fs []fitted) []*adapters.Message {
 		return nil
 	}
 	f.at = time.Now()
+	s.l.tries(f.its, f.at)
 	if _, ok := s.t.(adapters.Poster); !ok {
 		f.due = f.at.Add(patience * s.l.cfg.Limits.Confirm)
 	}

@@ -109,7 +109,7 @@ func (l *lane) state() string {
 		return stateFailed
 	case b.full != nil:
 		return stateFull
-	case b.stopped():
+	case b.stopped(), l.doubts():
 		return stateHeld
 	case !b.stored:
 		return linkStates[link]

@@ -60,6 +60,7 @@ type store struct {
 	held      map[uint64]time.Time // refused by the target, and when they are tried again
 	refused   map[uint64]refusal   // what is known of them, and of those under way again
 	unsure    map[uint64]bool      // sent with unknown outcome
+	firsts    map[uint64]time.Time // of these: when they were first sent, in this life
 	sent      uint64               // records up to here may have been sent in an earlier life
 	doubtful  int                  // and so many behind them
 	appended  int64                // since the start
@@ -86,7 +87,7 @@ func newStore(l *lane, journal *spool.Spool, j *spool.Lane, clean bool) *store {
 		stored: st.Live > 0 || route.Spool.Mode == routes.SpoolAlways,
 		grow:   make(chan struct{}, 1), marks: make(chan struct{}, 1), room: make(chan struct{}, 1), space: make(chan struct{}, 1),
 		seen: map[string]uint64{}, settling: map[uint64]bool{}, exact: route.Delivery == routes.ExactlyOnce,
-		held: map[uint64]time.Time{}, fed: map[uint64]bool{}, unsure: map[uint64]bool{}, refused: map[uint64]refusal{},
+		held: map[uint64]time.Time{}, fed: map[uint64]bool{}, unsure: map[uint64]bool{}, firsts: map[uint64]time.Time{}, refused: map[uint64]refusal{},
 	}
 	if route.DrainRate > 0 {
 		b.rate = rate.NewLimiter(rate.Limit(route.DrainRate), max(1, route.DrainRate/10))
@@ -227,6 +228,9 @@ func (l *lane) parcels(its []*item) []*item {
 		l.store.unfeed(it)
 		if it.maybe {
 			l.store.unsure[it.seq] = true
+			if !it.tried.IsZero() {
+				l.store.firsts[it.seq] = it.tried
+			}
 		}
 		if it.refused.times > 0 {
 			l.store.refused[it.seq] = it.refused
@@ -278,6 +282,7 @@ func (b *store) done(seq uint64) {
 	b.unmarked++
 	b.top = max(b.top, seq)
 	delete(b.unsure, seq)
+	delete(b.firsts, seq)
 	delete(b.refused, seq)
 	signal(b.marks)
 }

@@ -107,6 +107,10 @@ func (b *builder) outage(p promised, to *Target) {
 	window := formatDuration(to.Memory.Time)
 	at := p.at("max_outage")
 	switch {
+	case p.route.ConfirmTimeout >= to.Memory.Time:
+		at = p.at("delivery")
+		b.at(at.node, at.path, Finding{Code: "D002", Message: fmt.Sprintf("broker %q remembers ids for %s, not longer than confirm_timeout: %s", to.Addr.Broker, window, formatDuration(p.route.ConfirmTimeout)),
+			Label: "every lost answer would hold the lane", Help: "write a larger duplicate_window, which the stream must have too, or a smaller confirm_timeout", Note: b.of(p)})
 	case at == nil:
 		at = p.at("delivery")
 		b.at(at.node, at.path, Finding{Code: "D002", Message: fmt.Sprintf("exactly-once to %s needs a max_outage", to.Addr), Label: "how long may an outage last?",

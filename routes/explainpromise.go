@@ -56,10 +56,10 @@ func (t *Table) once(r *Route, to *Target) (brief, text string) {
 	case to.Class == adapters.ClassTx:
 		return "its readers must use read_committed", "once, for consumers that use read_committed"
 	case to.Memory.Time > 0:
-		window := formatDuration(to.Memory.Time)
-		return fmt.Sprintf("max_outage %s of the %s for which it remembers ids, then the lane waits for resolve", formatDuration(r.MaxOutage), window),
-			fmt.Sprintf("once, as long as an outage is shorter than max_outage, %s, within the window of %s; after a longer one the lane holds what may have arrived, at most %s, until posthouse resolve",
-				formatDuration(r.MaxOutage), window, plural(w, "message"))
+		window, outage := formatDuration(to.Memory.Time), formatDuration(r.Outage(to))
+		return fmt.Sprintf("outages of %s: it remembers ids for %s; then the lane waits for resolve", outage, window),
+			fmt.Sprintf("once, as long as an outage is shorter than %s (max_outage, and confirm_timeout before the window of %s ends); after a longer one the lane holds what may have arrived, at most %s, until posthouse resolve",
+				outage, window, plural(w, "message"))
 	}
 	all, _ := homesOf(t.Brokers).flying(t.Routes, r, to.Addr)
 	return fmt.Sprintf("it remembers %d ids, and at most %d are in flight there", to.Memory.IDs, all),

@@ -24,6 +24,16 @@ type Memory struct {
 	Time time.Duration // from the first send
 }
 
+// Outage is how long a target of an ExactlyOnce route may be away before the lane holds what got no answer: max_outage, but
+// at least a confirm_timeout less than the target remembers ids, for what is sent may take that long to arrive. 0 where the
+// target does not remember ids for a time.
+func (r *Route) Outage(to *Target) time.Duration {
+	if r.Delivery != ExactlyOnce || to.Memory.Time == 0 {
+		return 0
+	}
+	return max(min(r.MaxOutage, to.Memory.Time-r.ConfirmTimeout), 1)
+}
+
 // identity says how a redelivery of a source can be told from a new message.
 func (b *builder) identity(a adapters.Address) adapters.Identity {
 	broker := b.brokers[a.Broker]

@@ -158,7 +158,7 @@ func TestCheckNamesClasses(t *testing.T) {
 	once := write(t, "once.yaml", frame+"    delivery: exactly-once\n    max_outage: 90s\n")
 	r := posthouse(t, "check", once)
 	r.want(t, 0, "LANE      TARGET    CLASS     DELIVERY      WHAT IT COMES TO\n",
-		"orders/b  b/orders  T-window  exactly-once  max_outage 90s of the 2m for which it remembers ids, then the lane waits for resolve\n")
+		"orders/b  b/orders  T-window  exactly-once  outages of 90s: it remembers ids for 2m; then the lane waits for resolve\n")
 	warned := write(t, "warned.yaml", frame+"    filter: 'true'\n    delivery: at-most-once\n")
 	posthouse(t, "check", warned).want(t, 0, "[R010]", "orders/b  b/orders  T-window  at-most-once  at most 256 lost after an unclean stop, none twice\n")
 	absent := filepath.Join(t.TempDir(), "absent.yaml")
@@ -168,7 +168,7 @@ func TestCheckNamesClasses(t *testing.T) {
 	if got.OK || len(got.Result.Findings) != 1 || len(got.Result.Lanes) != 2 || got.Error == nil || !strings.Contains(got.Error.Message, absent) {
 		t.Fatalf("%s", r.out)
 	}
-	want := "once, as long as an outage is shorter than max_outage, 90s, within the window of 2m; after a longer one the lane holds what may have arrived, at most 256 messages, until posthouse resolve"
+	want := "once, as long as an outage is shorter than 90s (max_outage, and confirm_timeout before the window of 2m ends); after a longer one the lane holds what may have arrived, at most 256 messages, until posthouse resolve"
 	if p := got.Result.Lanes[0]; p.Lane != "orders/b" || p.Class != "T-window" || p.Source != "S-position" || p.InFlight != 256 || p.Text != want {
 		t.Errorf("%+v", p)
 	}
