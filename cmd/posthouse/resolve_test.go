@@ -102,7 +102,7 @@ func TestResolveHeldLane(t *testing.T) {
 		p.send(body)
 	}
 	p.is("held")
-	posthouse(t, "status", "-c", p.file).want(t, 0, "lane orders/b is held since ", "posthouse resolve orders/b retry --reason TEXT")
+	posthouse(t, "status", "-c", p.file).want(t, 0, "lane orders/b is held since ", "posthouse resolve orders/b ACTION --reason TEXT")
 	posthouse(t, "resolve", "-c", p.file, "orders/c", "retry", "--reason", "x").want(t, 1, `"orders/c": no lane of that name runs here [R011]`)
 	posthouse(t, "resolve", "-c", p.file, "orders/b", "sent", "--reason", "x").want(t, 1, "[R012]")
 	p.arrived(1)

@@ -288,7 +288,7 @@ func (l *laneView) troubles() []string {
 		out = append(out, fmt.Sprintf("lane %s holds %s that the target refused, and tries them again: %s", l.Name, messages(l.Held), orUnknown(l.LastError)))
 	}
 	if l.State == "held" || l.Held > 0 {
-		out = append(out, fmt.Sprintf("  = help: when the cause is mended: posthouse resolve %s retry --reason TEXT; to go on without: ... dead-letter", l.Name))
+		out = append(out, fmt.Sprintf("  = help: posthouse resolve %s ACTION --reason TEXT: retry or dead-letter what the target refuses, sent or resend for what may have arrived", l.Name))
 	}
 	return out
 }
