@@ -44,7 +44,7 @@ func (l *lane) refuse(it *item, reason string, err error) {
 	it.refused.again(time.Now())
 	l.of.refused(it.source(), reason, it.refused.times, err)
 	dead := l.of.dead
-	if dead == nil || l.of.route.OnPoison == routes.PoisonHold || !l.poison(it, reason) {
+	if dead == nil || !it.settled && (l.of.route.OnPoison == routes.PoisonHold || !l.poison(it, reason)) {
 		it.answer(itemRefused)
 		return
 	}

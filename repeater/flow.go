@@ -42,6 +42,7 @@ type flow struct {
 	count   *flowCounts
 
 	unsettled *unsettled
+	owed      *debt
 
 	short int // sessions in a row that were lost within the time that makes a link stable
 }
@@ -71,12 +72,14 @@ func (f *flow) run(ctx context.Context) {
 	buried, closeDead := context.WithCancel(work)
 	dead := f.deadLanes(func(l *lane) { l.run(buried, work) })
 	var lanes sync.WaitGroup
+	halt, stopLanes := f.laneStop(ctx)
 	for _, l := range f.lanes() {
-		lanes.Go(func() { l.run(ctx, work) })
+		lanes.Go(func() { l.run(halt, work) })
 	}
 	for ctx.Err() == nil {
 		f.attach(ctx, work)
 	}
+	stopLanes()
 	lanes.Wait()
 	closeDead() // the last to end: until here a message may become a dead letter
 	dead.Wait()
@@ -90,8 +93,9 @@ func (f *flow) attach(ctx, work context.Context) {
 	}
 	var src adapters.Source
 	home, err := f.gate.open(ctx, f.end, func(ctx context.Context, addresses []string) (_ any, err error) {
-		cfg.Addresses = addresses
-		src, err = openBounded(ctx, func() (adapters.Source, error) { return f.adapter.OpenSource(ctx, cfg, f.source) })
+		own := cfg // an abandoned call may still read it
+		own.Addresses = addresses
+		src, err = openBounded(ctx, func() (adapters.Source, error) { return f.adapter.OpenSource(ctx, own, f.source) })
 		return src, err
 	})
 	if err != nil {
@@ -138,7 +142,7 @@ func (f *flow) share() {
 // serve runs one session: from attach until the source is lost or blocked, home is closed, or ctx ends. It returns the
 // state that it leaves the end in.
 func (f *flow) serve(ctx, work context.Context, home <-chan struct{}, src adapters.Source, limits adapters.Limits) LinkState {
-	s := newSession(src, limits)
+	s := newSession(src, limits, f.owed)
 	if limits.Prefetch < f.limits.Prefetch {
 		s.renew = time.Now().Add(stable)
 	}
@@ -146,6 +150,7 @@ func (f *flow) serve(ctx, work context.Context, home <-chan struct{}, src adapte
 	defer giveUp()
 	rctx, stop := context.WithCancel(ctx)
 	defer stop()
+	defer context.AfterFunc(ctx, func() { s.stopping.Store(true) })()
 	var wg sync.WaitGroup
 	wg.Go(func() { f.settleAll(work, s, stop) })
 	wg.Go(func() { f.probe(rctx, s, stop) })
@@ -254,6 +259,10 @@ func (f *flow) take(ctx context.Context, s *session, ds []adapters.Delivery) {
 			continue
 		}
 		p.open.Store(int32(len(p.items)))
+		if p.first = f.settledFirst(p); p.first {
+			p.ready(adapters.Accepted)
+			continue
+		}
 		for _, it := range f.unsettled.fresh(p, before) {
 			if it.unfit != "" {
 				it.lane.bury(it, it.unfit, it.why)
@@ -321,9 +330,9 @@ func (r *routeRun) unfiltered(p *parcel, err error) bool {
 }
 
 // give makes an item of p for each lane of r. What its source gave out before may have been sent by the repeater that died
-// with it (delivery.md, section 1); on an exactly-once route it would be recognised.
+// with it (delivery.md, section 1), unless it would be recognised, or was settled before.
 func (r *routeRun) give(p *parcel) {
-	again := p.d.Attempt > 1 && r.route.Delivery != routes.ExactlyOnce
+	again := p.d.Attempt > 1 && !certain(r.route.Delivery)
 	for _, l := range r.lanes {
 		p.items = append(p.items, &item{p: p, m: p.m, size: p.size, at: p.at, lane: l, id: l.ids.next(), maybe: again})
 	}
@@ -337,6 +346,7 @@ func (f *flow) settleAll(work context.Context, s *session, stop func()) {
 		if !ok {
 			return
 		}
+		s.keepBack(done)
 		for _, o := range []adapters.Outcome{adapters.Accepted, adapters.Released, adapters.Rejected} {
 			if err := f.settle(s, o, done[o]); err != nil {
 				s.kill(err)
@@ -364,8 +374,9 @@ func (f *flow) settle(s *session, o adapters.Outcome, ps []*parcel) error {
 		return err
 	}
 	failpoint.Hit("C06")
-	s.settled(ps)
 	f.unsettled.leave(ps)
+	s.sendSettled(ps)
+	s.settled(ps)
 	return nil
 }
 

@@ -32,6 +32,7 @@ type lane struct {
 	count   *laneCounts
 	local   bool // it has no target: what is in its journal stays there
 	tx      bool // it sends transactions (tx.go)
+	losses  fold // of lines about messages that are lost
 	shared  bool // other lanes serve the same source: a message may be with one target and not yet with another
 
 	outage  time.Duration // after which unknown messages are held; 0: they are not (outage.go)

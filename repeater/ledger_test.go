@@ -61,6 +61,23 @@ func TestLedgerOnce(t *testing.T) {
 	}
 }
 
+// TestLedgerAtMostOnce is the ledger of an at-most-once route: nothing comes twice, and what is lost is counted or was under
+// way when a source or the repeater broke.
+func TestLedgerAtMostOnce(t *testing.T) {
+	tally := &teeth{}
+	for _, seed := range seedsToRun(t) {
+		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { newLedgerAtMostOnce(t, seed).run(tally) })
+		})
+		if !ok {
+			t.Logf("again: go test ./repeater/ -run TestLedgerAtMostOnce -seed %d", seed)
+		}
+	}
+	if *ledgerSeed == 0 && tally.lost == 0 {
+		t.Error("void: the faults have hit nothing")
+	}
+}
+
 func seedsToRun(t *testing.T) []uint64 {
 	if *ledgerSeed != 0 {
 		return []uint64{*ledgerSeed}
@@ -88,7 +105,7 @@ func seedsToRun(t *testing.T) []uint64 {
 }
 
 // teeth proves that the faults have hit something: a ledger that saw no resend says nothing.
-type teeth struct{ messages, resent, redelivered, refused, buried, recognised, absorbed int }
+type teeth struct{ messages, resent, redelivered, refused, buried, recognised, absorbed, lost int }
 
 func (k *teeth) checkOnce(t *testing.T) {
 	t.Logf("%d messages, %d given out again and recognised, %d sent again and known to their target, %d refused, %d dead letters",
@@ -117,8 +134,9 @@ type ledger struct {
 	story  []string       // the faults, for the report
 	breaks map[string]int // faults that may have ended a connection to a target
 
-	once bool // delivery: exactly-once
-	regs []*prometheus.Registry
+	once   bool // delivery: exactly-once
+	atMost bool // delivery: at-most-once
+	regs   []*prometheus.Registry
 
 	silentWait, silentSettle atomic.Bool // the next such call does not return before the test does
 
@@ -152,6 +170,16 @@ func newLedgerOnce(t *testing.T, seed uint64) *ledger {
 	l.journal(routes.SpoolAlways)
 	l.route.Delivery = routes.ExactlyOnce
 	l.story = append(l.story, fmt.Sprint("transactions: ", tx))
+	l.stretch()
+	return l
+}
+
+func newLedgerAtMostOnce(t *testing.T, seed uint64) *ledger {
+	l := emptyLedger(t, rand.New(rand.NewPCG(seed, 3)))
+	l.world = newWorld(t, append([]string{"a"}, l.targets...)...)
+	l.build()
+	l.spool()
+	l.atMost, l.route.Delivery = true, routes.AtMostOnce
 	l.stretch()
 	return l
 }
@@ -430,7 +458,7 @@ func (l *ledger) bounded() {
 		l.t.Errorf("%d deliveries unsettled, prefetch %d", open, l.route.Prefetch)
 	}
 	ahead := l.route.Batch.Count
-	if l.once {
+	if l.once || l.atMost {
 		ahead = 2 * l.route.InFlight // the next transaction, and what is tried again
 	}
 	for _, lane := range l.rep.Status().Routes[0].Lanes {
@@ -463,6 +491,11 @@ func (l *ledger) drained() {
 			(r.Dead == nil || r.Dead.State == "local" || r.Dead.Spooled == 0)
 	})
 	l.up()
+	if l.atMost { // they are settled before they are sent
+		l.until("all are sent", func() bool {
+			return !slices.ContainsFunc(l.rep.Status().Routes[0].Lanes, func(s repeater.LaneStatus) bool { return s.Waiting+s.InFlight > 0 })
+		})
+	}
 	for _, lane := range l.rep.Status().Routes[0].Lanes {
 		if lane.Waiting != 0 || lane.InFlight != 0 {
 			l.t.Errorf("%s: %d waiting and %d in flight after all was settled", lane.Name, lane.Waiting, lane.InFlight)
@@ -487,11 +520,17 @@ func (l *ledger) audit(tally *teeth) {
 				l.t.Errorf("%s: %d is a dead letter and was never refused", b, n)
 			}
 		}
-		if missing = slices.DeleteFunc(missing, func(n int) bool { return buried[n] }); len(missing) > 0 {
+		missing = slices.DeleteFunc(missing, func(n int) bool { return buried[n] })
+		switch {
+		case l.atMost:
+			l.forgone(b, missing, tally)
+		case len(missing) > 0:
 			l.t.Errorf("%s: lost %v", b, missing)
 		}
-		l.ordered(b, got)
-		if l.once {
+		if !l.atMost || len(l.regs) == 1 { // a stop puts what was marked and not taken behind the others
+			l.ordered(b, got)
+		}
+		if l.once || l.atMost {
 			l.unrepeated(b, got, buried)
 		} else {
 			l.explained(b, got, tally)
@@ -512,6 +551,19 @@ func (l *ledger) unrepeated(b string, got []*adapters.Message, buried map[int]bo
 			l.t.Errorf("%s: %d is flagged", b, n)
 		}
 		seen[n] = true
+	}
+}
+
+// forgone checks what an at-most-once route has lost: a window for each break, or what its own count says.
+func (l *ledger) forgone(b string, missing []int, tally *teeth) {
+	tally.lost += len(missing)
+	missing = slices.DeleteFunc(missing, func(n int) bool { return l.refused[b][n] }) // for good, at the first time
+	breaks := l.breaks["a"] + l.breaks[b]
+	if most := breaks * (l.route.InFlight + l.route.Prefetch); len(missing) > most {
+		l.t.Errorf("%s: %d lost, at most %d explained by %d breaks", b, len(missing), most, breaks)
+	}
+	if len(l.regs) == 1 && l.breaks["a"] == 0 && len(missing) > l.counted("posthouse_lane_lost_messages_total") {
+		l.t.Errorf("%s: %d lost, %d counted", b, len(missing), l.counted("posthouse_lane_lost_messages_total"))
 	}
 }
 

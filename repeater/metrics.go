@@ -12,18 +12,18 @@ import (
 
 // metrics are all counters and histograms, declared once with their help text. Labels come only from names in the file.
 type metrics struct {
-	received, receivedBytes   *prometheus.CounterVec
-	filtered, refused         *prometheus.CounterVec
-	expired                   *prometheus.CounterVec
-	forwarded, forwardedBytes *prometheus.CounterVec
-	retries, duplicates       *prometheus.CounterVec
-	settleErrors, unclass     *prometheus.CounterVec
-	abandoned, notes          *prometheus.CounterVec
-	spooled, turnedAway       *prometheus.CounterVec
-	dead, repeated, absorbed  *prometheus.CounterVec
-	corrupt                   prometheus.Counter
-	sync                      prometheus.Histogram
-	latency, confirm          *prometheus.HistogramVec
+	received, receivedBytes        *prometheus.CounterVec
+	filtered, refused              *prometheus.CounterVec
+	expired                        *prometheus.CounterVec
+	forwarded, forwardedBytes      *prometheus.CounterVec
+	retries, duplicates            *prometheus.CounterVec
+	settleErrors, unclass          *prometheus.CounterVec
+	abandoned, notes               *prometheus.CounterVec
+	spooled, turnedAway            *prometheus.CounterVec
+	dead, repeated, absorbed, lost *prometheus.CounterVec
+	corrupt                        prometheus.Counter
+	sync                           prometheus.Histogram
+	latency, confirm               *prometheus.HistogramVec
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -68,6 +68,7 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		unclass:        counter("lane_unclassified_errors_total", "Errors without a kind: bugs of an adapter.", "route", "target"),
 		absorbed:       counter("lane_absorbed_total", "Messages sent again that the target had already and did not store a second time.", "route", "target"),
 		dead:           counter("route_dead_lettered_messages_total", "Messages that became dead letters.", "route", "reason"),
+		lost:           counter("lane_lost_messages_total", "Messages of an at-most-once route that did not arrive, or may not have.", "route", "target"),
 		repeated:       counter("lane_recognised_duplicates_total", "Messages that a source gave out again and that were recognised: not sent, not written a second time.", "route", "target"),
 		spooled:        counter("spool_appended_messages_total", "Messages written to the spool.", "route", "target"),
 		turnedAway:     counter("spool_turned_away_messages_total", "Messages handed back because the spool had no room.", "route", "target"),
@@ -144,7 +145,7 @@ type laneCounts struct {
 	abandoned             prometheus.Counter
 	duplicates            prometheus.Counter
 	spooled, turnedAway   prometheus.Counter
-	repeated              prometheus.Counter
+	repeated, lost        prometheus.Counter
 	corrupt               prometheus.Counter
 	refused, gone, unsure prometheus.Counter
 	absorbed              prometheus.Counter
@@ -157,6 +158,7 @@ func (m *metrics) lane(route, target string) *laneCounts {
 		confirm: m.confirm.WithLabelValues(route, target), abandoned: m.abandoned.WithLabelValues(route, target), unclassified: m.unclass.WithLabelValues(route, target),
 		spooled: m.spooled.WithLabelValues(route, target), turnedAway: m.turnedAway.WithLabelValues(route, target), corrupt: m.corrupt,
 		duplicates: m.duplicates.WithLabelValues(route, "possible-sent"), repeated: m.repeated.WithLabelValues(route, target),
+		lost:     m.lost.WithLabelValues(route, target),
 		absorbed: m.absorbed.WithLabelValues(route, target),
 		refused:  m.retries.WithLabelValues(route, target, "refused"),
 		gone:     m.retries.WithLabelValues(route, target, "unreachable"),

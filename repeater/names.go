@@ -11,6 +11,7 @@ const (
 	msgSettle      = "could not settle at the source: it will give the messages out again"
 	msgUnclass     = "error without a kind: a bug of the adapter"
 	msgSilent      = "no answer from the source in time: abandoned"
+	msgLost        = "lost: this route is at-most-once"
 	msgFenced      = "another sender has taken this lane over: nothing more is sent until the next start"
 	msgAbandoned   = "no answer from the target in time: abandoned, its messages are sent again"
 	msgLane        = "lane has another state"

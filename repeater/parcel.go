@@ -23,6 +23,7 @@ type parcel struct {
 	mu    sync.Mutex // guards final, and state, twin and dropped of its items
 	items []*item
 	final bool         // how it is to be settled is decided
+	first bool         // it is settled before it is sent
 	open  atomic.Int32 // items without an answer
 	begun atomic.Int32 // whether a lane has begun to send it, or has given it back
 
@@ -40,6 +41,7 @@ type item struct {
 	noted bool   // the notes of its conversion are counted
 	state itemState
 
+	settled bool   // its source has been told: nobody gives it out again, and nothing is sent twice
 	rec     uint64 // of its record in the journal that waits for the settle, 0 if none does
 	twin    *item  // of a later delivery of the same message: gets the same answer
 	dropped bool   // gone, and no lane has it any more
@@ -65,7 +67,7 @@ func (it *item) gone() bool {
 	if it.origin != nil {
 		return it.origin.gone()
 	}
-	if it.p == nil || !it.p.s.isDead() {
+	if it.p == nil || it.settled || !it.p.s.isDead() {
 		return false
 	}
 	it.p.mu.Lock()
@@ -75,10 +77,10 @@ func (it *item) gone() bool {
 }
 
 // begin reports whether it may be sent, or written to the journal.
-func (it *item) begin() bool { return it.p == nil || it.p.begin() }
+func (it *item) begin() bool { return it.p == nil || it.settled || it.p.begin() }
 
 // renounce reports whether it will never be sent in this run. A record stays in the journal.
-func (it *item) renounce() bool { return it.p == nil || it.p.renounce() }
+func (it *item) renounce() bool { return !it.settled && (it.p == nil || it.p.renounce()) }
 
 // source names it for the log: the source's own id, or the one that it has here.
 func (it *item) source() string {
@@ -120,6 +122,9 @@ func (it *item) answer(st itemState) {
 	switch {
 	case it.origin != nil:
 		it.buried(st)
+		return
+	case it.settled:
+		it.answeredSettled(st)
 		return
 	case it.p == nil:
 		it.lane.store.answered(it, st)

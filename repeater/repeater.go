@@ -155,6 +155,7 @@ func (r *Repeater) newFlow(first *routes.Route, gates map[string]*gate, m *metri
 		source: first.From, adapter: r.kinds[b.Kind], cfg: cfg, caps: r.kinds[b.Kind].Capabilities(cfg),
 		trust: bridge.Options{Trusted: b.Trusted, TrustValues: b.TrustValues}, gate: gates[b.Name], end: newEnd(log.With("end", "source")), ids: ids,
 		grace: r.opts.Grace, log: log, limits: adapters.Limits{Confirm: first.ConfirmTimeout},
+		owed:  newDebt(),
 		count: &flowCounts{settleErrors: m.settleErrors.WithLabelValues(first.Name)},
 	}
 }

@@ -140,9 +140,13 @@ func (s *sending) abandon() {
 	s.failLocked(&adapters.Error{Op: "send", Addr: s.l.target.Addr, Kind: adapters.Lost, Err: errSilent})
 	for _, f := range s.flights {
 		for _, it := range f.its {
+			if !f.at.IsZero() && s.l.unrepeated(it, adapters.Lost) {
+				s.l.landed(1)
+				continue
+			}
 			it.maybe = it.maybe || !f.at.IsZero()
+			s.pending = append(s.pending, it)
 		}
-		s.pending = slices.Concat(s.pending, f.its)
 	}
 	s.flights = nil
 	s.l.count.abandoned.Inc()
@@ -159,6 +163,10 @@ func (s *sending) postAll(stop, post context.Context) {
 		}
 		if !s.spare(f) {
 			continue
+		}
+		if err := s.markFirst(post, f.its); err != nil {
+			s.unmarked(f, err)
+			return
 		}
 		ms := s.load(f, s.l.convert(f.its))
 		if len(ms) == 0 {
@@ -232,6 +240,18 @@ func (s *sending) spare(f *flight) bool {
 		s.remove(f)
 	}
 	return len(f.its) > 0
+}
+
+// unmarked puts f back: its records could not be marked done, so they must not be sent now.
+func (s *sending) unmarked(f *flight, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.abandoned {
+		return
+	}
+	s.pending = append(s.pending, f.its...)
+	s.remove(f)
+	s.failLocked(&adapters.Error{Op: "mark", Addr: s.l.target.Addr, Kind: adapters.Transient, Err: err})
 }
 
 // load answers for what cannot be converted and returns what is to be handed over, which is f's from now on; nothing if
@@ -397,9 +417,11 @@ func (s *sending) settle(f *flight, it *item, err error) (again bool) {
 		return false
 	case fateOf(kind).again:
 		if f.untaken == nil {
+			if s.failLocked(err); s.l.unrepeated(it, kind) {
+				return false
+			}
 			it.maybe = it.maybe || !kind.Definite()
 			s.l.count.retry(kind)
-			s.failLocked(err)
 		}
 		return true
 	}

@@ -15,6 +15,8 @@ import (
 type session struct {
 	src      adapters.Source
 	received atomic.Int64
+	stopping atomic.Bool
+	owed     *debt          // shared with the sessions before
 	renew    time.Time      // a careful session ends when nothing is open after this; zero = it does not
 	parked   sync.WaitGroup // refused parcels that wait out their pause
 
@@ -32,9 +34,9 @@ type session struct {
 	gone chan struct{} // closed by kill
 }
 
-func newSession(src adapters.Source, l adapters.Limits) *session {
+func newSession(src adapters.Source, l adapters.Limits, owed *debt) *session {
 	return &session{
-		src: src, limits: l, done: map[adapters.Outcome][]*parcel{},
+		owed: owed, src: src, limits: l, done: map[adapters.Outcome][]*parcel{},
 		wake: make(chan struct{}, 1), free: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
 }
@@ -43,8 +45,8 @@ func newSession(src adapters.Source, l adapters.Limits) *session {
 func (s *session) room(ctx context.Context) (int, error) {
 	for {
 		s.mu.Lock()
-		n := s.limits.Prefetch - s.count
-		if s.bytes >= s.limits.PrefetchBytes {
+		n := s.limits.Prefetch - s.count - int(s.owed.messages.Load())
+		if s.bytes+s.owed.bytes.Load() >= s.limits.PrefetchBytes {
 			n = 0
 		}
 		if n <= 0 && s.full.IsZero() {
@@ -56,6 +58,7 @@ func (s *session) room(ctx context.Context) (int, error) {
 		}
 		select {
 		case <-s.free:
+		case <-s.owed.paid:
 		case <-ctx.Done():
 			return 0, ctx.Err()
 		}

@@ -69,6 +69,7 @@ type store struct {
 	settling  map[uint64]bool      // records whose settle is not confirmed: whether the target has them (exactly-once)
 	at        adapters.Position    // of the target, where the lane sends transactions
 	tried     uint64               // the highest record of a transaction that was begun
+	certain   bool                 // a second send is recognised, or there is none: nothing is flagged
 	exact     bool                 // a record is marked done only when its settle is confirmed
 }
 
@@ -87,7 +88,8 @@ func newStore(l *lane, journal *spool.Spool, j *spool.Lane, clean bool) *store {
 		stored: st.Live > 0 || route.Spool.Mode == routes.SpoolAlways,
 		grow:   make(chan struct{}, 1), marks: make(chan struct{}, 1), room: make(chan struct{}, 1), space: make(chan struct{}, 1),
 		seen: map[string]uint64{}, settling: map[uint64]bool{}, exact: route.Delivery == routes.ExactlyOnce,
-		held: map[uint64]time.Time{}, fed: map[uint64]bool{}, unsure: map[uint64]bool{}, firsts: map[uint64]time.Time{}, refused: map[uint64]refusal{},
+		certain: certain(route.Delivery),
+		held:    map[uint64]time.Time{}, fed: map[uint64]bool{}, unsure: map[uint64]bool{}, firsts: map[uint64]time.Time{}, refused: map[uint64]refusal{},
 	}
 	if route.DrainRate > 0 {
 		b.rate = rate.NewLimiter(rate.Limit(route.DrainRate), max(1, route.DrainRate/10))

@@ -172,6 +172,9 @@ func (p *parcel) passOn(it *item) bool {
 	p.mu.Lock()
 	o := p.itemOf(it.lane)
 	if o == nil || !p.promising(o) {
+		if o != nil && o.dropped {
+			it.maybe = o.maybe // what became of it is known: it was not sent
+		}
 		p.mu.Unlock()
 		return false
 	}
