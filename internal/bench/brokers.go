@@ -72,6 +72,7 @@ func paced(ctx context.Context, n int, pace time.Duration, f func(i int) error) 
 type amqpSide struct {
 	url, via string // via: host:port of a proxy, "" = none
 	queue    string
+	unique   bool // its message-ids are
 	conn     *amqp.Conn
 	session  *amqp.Session
 }
@@ -96,9 +97,14 @@ func (s *amqpSide) yaml() (entry, from, to string) {
 		host = s.via
 	}
 	end := "queue: " + s.queue
+	if from = end; s.unique {
+		from += ", unique_ids: true"
+	}
 	return fmt.Sprintf("{ type: amqp, dialect: artemis, addresses: [%q], credentials: { user: %s, password: { env: %s } } }",
-		u.Scheme+"://"+host, u.User.Username(), broker.EnvPassword), end, end
+		u.Scheme+"://"+host, u.User.Username(), broker.EnvPassword), from, end
 }
+
+func (s *amqpSide) identify() { s.unique = true }
 
 // close deletes the queue as well: these brokers may be somebody else's tomorrow.
 func (s *amqpSide) close() {
@@ -226,6 +232,8 @@ func (s *kafkaSide) yaml() (entry, from, to string) {
 	return fmt.Sprintf("{ type: kafka, addresses: [%q], group: %s }", s.addr, s.topic), end, end
 }
 
+func (s *kafkaSide) identify() {} // by position
+
 func (s *kafkaSide) close() { s.client.Close() }
 
 func (s *kafkaSide) load(ctx context.Context, n int, body func(int) []byte, pace time.Duration) error {
@@ -249,7 +257,7 @@ func (s *kafkaSide) load(ctx context.Context, n int, body func(int) []byte, pace
 }
 
 func (s *kafkaSide) watch(ctx context.Context, n int, each func([]byte)) error {
-	c, err := kgo.NewClient(kgo.SeedBrokers(s.addr), kgo.ConsumeTopics(s.topic), kgo.FetchMaxWait(50*time.Millisecond),
+	c, err := kgo.NewClient(kgo.SeedBrokers(s.addr), kgo.ConsumeTopics(s.topic), kgo.FetchMaxWait(50*time.Millisecond), kgo.FetchIsolationLevel(kgo.ReadCommitted()),
 		kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
 	if err != nil {
 		return err

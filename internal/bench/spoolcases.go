@@ -10,12 +10,12 @@ import (
 )
 
 func (b *bench) spoolCases() []benchCase {
-	return []benchCase{
+	return append(b.onceCases(), []benchCase{
 		{"drain", b.drain},
 		{"far drain", b.farDrain},
 		{"lanes", b.lanes},
 		{"memory", b.memory},
-	}
+	}...)
 }
 
 // spoolHead is the top of a topology with a spool in a folder of its own. A cut link is tried again soon, so that the
