@@ -161,6 +161,7 @@ func TestOwnBroker(t *testing.T) {
 		}
 	}
 	t.Run("Token", func(t *testing.T) { loginByToken(t, o.harness, o.b.Env()[broker.EnvKafkaOAuth]) })
+	t.Run("TransactionsOnce", func(t *testing.T) { transactionsAcrossKills(t, o) })
 	t.Run("NothingIsLost", func(t *testing.T) { killedWhileForwarding(t, o) })
 }
 

@@ -31,11 +31,7 @@ func patient(code sarama.KError) bool {
 // ask puts a question to the coordinator until its answer is not one of patience.
 func (x *txTarget) ask(ctx context.Context, client sarama.Client, question func(*sarama.Broker) (sarama.KError, error)) error {
 	for attempt := 0; ; attempt++ {
-		coordinator, err := client.TransactionCoordinator(x.id)
-		if err != nil {
-			return err
-		}
-		code, err := question(coordinator)
+		code, err := put(client, x.id, question)
 		switch {
 		case err != nil:
 			return err
@@ -50,6 +46,18 @@ func (x *txTarget) ask(ctx context.Context, client sarama.Client, question func(
 			return fmt.Errorf("%w, the last answer: %w", err, code)
 		}
 	}
+}
+
+// put asks once. That there is no coordinator yet is an answer, too.
+func put(client sarama.Client, id string, question func(*sarama.Broker) (sarama.KError, error)) (sarama.KError, error) {
+	coordinator, err := client.TransactionCoordinator(id)
+	if code, _ := codeOf(err); patient(code) {
+		return code, nil
+	}
+	if err != nil {
+		return 0, err
+	}
+	return question(coordinator)
 }
 
 // wait ends early with ctx or with the target.
@@ -95,12 +103,12 @@ func (x *txTarget) enrol(lots []*lot) error {
 		if err != nil {
 			return 0, err
 		}
-		x.watchdog.Reset(x.limits.Confirm)
 		return first(res.Errors), nil
 	})
 	if err != nil {
 		return classify("send", x.addr, err)
 	}
+	x.watchdog.Reset(x.limits.Confirm)
 	return nil
 }
 
