@@ -13,9 +13,8 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
-// site is a JetStream server with two streams, QUEUE (a work queue) and LOG (which keeps its messages), and a file
-// that names it "n".
-func site(t *testing.T) (js jetstream.JetStream, file string) {
+// natsServer is a JetStream server without streams.
+func natsServer(t *testing.T) (js jetstream.JetStream, url string) {
 	t.Helper()
 	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, JetStream: true, StoreDir: t.TempDir(), NoLog: true, NoSigs: true})
 	if err != nil {
@@ -34,6 +33,14 @@ func site(t *testing.T) (js jetstream.JetStream, file string) {
 	if js, err = jetstream.New(nc); err != nil {
 		t.Fatal(err)
 	}
+	return js, s.ClientURL()
+}
+
+// site is a JetStream server with two streams, QUEUE (a work queue) and LOG (which keeps its messages), and a file
+// that names it "n".
+func site(t *testing.T) (js jetstream.JetStream, file string) {
+	t.Helper()
+	js, url := natsServer(t)
 	for _, c := range []jetstream.StreamConfig{
 		{Name: "QUEUE", Subjects: []string{"queue"}, Retention: jetstream.WorkQueuePolicy}, {Name: "LOG", Subjects: []string{"log"}},
 	} {
@@ -42,7 +49,7 @@ func site(t *testing.T) (js jetstream.JetStream, file string) {
 		}
 	}
 	return js, write(t, "topology.yaml", `version: 1
-brokers: { n: { type: nats, addresses: ["`+s.ClientURL()+`"] } }
+brokers: { n: { type: nats, addresses: ["`+url+`"] } }
 routes: [{ name: r, from: { broker: n, stream: LOG }, to: { broker: n, subject: queue } }]
 `)
 }

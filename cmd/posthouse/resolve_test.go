@@ -5,10 +5,12 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	natsgo "github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/jetstream"
 
+	"github.com/posthouse/posthouse/adapters/adaptertest"
 	"github.com/posthouse/posthouse/repeater/admin"
 )
 
@@ -122,6 +124,53 @@ func TestResolveHeldLane(t *testing.T) {
 	end := p.daemon.stop()
 	end.want(t, 0, `"msg":"resolved"`, `"lane":"orders/b","action":"dead-letter","messages":1,"reason":"a test message"`, `"action":"retry","messages":1,"reason":"limit raised"`)
 	posthouse(t, "spool", "export", "-c", p.file, "orders/dead-letter").want(t, 0, "given up by an operator: a test message; before: ")
+}
+
+// TestResolveDoubt: on an exactly-once route the answer to a message is lost, and the outage is longer than max_outage. The
+// lane holds it, nothing is sent twice, and an operator who has found it at the target says so.
+func TestResolveDoubt(t *testing.T) {
+	js, url := natsServer(t)
+	if _, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: "X", Subjects: []string{"x"}, Duplicates: time.Minute}); err != nil {
+		t.Fatal(err)
+	}
+	proxy := adaptertest.NewProxy(t)
+	relay, err := proxy.Relay(strings.TrimPrefix(url, "nats://"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	a, admins := listen(t), listen(t)
+	p := &picky{t: t, js: js, addr: admins.Addr().String(), file: write(t, "topology.yaml", `version: 1
+brokers:
+  a: { type: nats, embedded: { dir: a, listen: "`+a.Addr().String()+`" } }
+  b: { type: nats, addresses: ["nats://`+relay+`"], duplicate_window: 1m, reconnect: { delay: 3s, max_delay: 3s, jitter: 0 } }
+routes:
+  - name: orders
+    from: { broker: a, stream: ORDERS, subject: orders, create: true }
+    to: { broker: b, subject: x }
+    delivery: exactly-once
+    max_outage: 1s
+spool: { dir: spool, segment_size: 1MiB }
+admin: { listen: "`+admins.Addr().String()+`", log: { level: warn } }
+`)}
+	_, _ = a.Close(), admins.Close()
+	p.daemon = start(t, p.file, p.addr)
+	p.is("pass-through")
+	proxy.CutAfterRequest()
+	p.send("first")
+	p.arrived(1)
+	proxy.Refuse()
+	proxy.Cut()
+	eventually(t, "a try is refused", func() bool { l := p.lane(); return l.Link.State == "down" && strings.Contains(l.Link.Error, "connect") })
+	proxy.Allow() // the next try is three seconds later
+	p.is("held")
+	posthouse(t, "status", "-c", p.file).want(t, 0, "lane orders/b is held since ", "got no answer", "sent or resend")
+	p.send("second")
+	posthouse(t, "resolve", "-c", p.file, "orders/b", "retry", "--reason", "x").want(t, 1, "[R012]")
+	p.arrived(1)
+	posthouse(t, "resolve", "-c", p.file, "orders/b", "sent", "--reason", "found it there").want(t, 0, "lane orders/b: sent, 1 message\n")
+	p.arrived(2)
+	p.is("pass-through")
+	p.daemon.stop().want(t, 0, `"action":"sent","messages":1,"reason":"found it there"`)
 }
 
 // TestResolveUsage: what is wrong with a command line is told before anybody is asked.
