@@ -195,6 +195,19 @@ func TestPositionsAmongOthers(t *testing.T) {
 	})
 }
 
+// TestThePositionIsReadLast: what the sender before manages to commit until it is fenced counts.
+func TestThePositionIsReadLast(t *testing.T) {
+	cluster, h := startFake(t)
+	p := h.Place(t)
+	older := mustTx(t, h.Config(t, nil), p)
+	cluster.ControlKey(int16(kmsg.InitProducerID), func(kmsg.Request) (kmsg.Response, error, bool) {
+		cluster.SleepControl(func() { mustSendTx(t, older, some(1, 1), upTo(1)) })
+		return nil, nil, false
+	})
+	wantPosition(t, h, p, upTo(1))
+	wantOnce(t, h, p, "000001")
+}
+
 func TestAPositionThatCannotBeRead(t *testing.T) {
 	for _, value := range []string{`{"version":2,"last":77}`, `77`, `{"last":1}`} {
 		_, h := startFake(t)
