@@ -158,7 +158,10 @@ type lot struct {
 
 // load sorts the records of one transaction into lots and batches, in their order.
 func (x *txTarget) load(ms []*adapters.Message, p adapters.Position) ([]*lot, error) {
-	l := loader{x: x, bySlot: make(map[slot]*lot), sticky: x.spread.next()}
+	l, err := x.newLoader()
+	if err != nil {
+		return nil, err
+	}
 	for _, m := range ms {
 		w, err := x.write(m)
 		if err != nil {
@@ -178,35 +181,40 @@ func (x *txTarget) load(ms []*adapters.Message, p adapters.Position) ([]*lot, er
 
 // A loader makes the lots of one transaction.
 type loader struct {
-	x      *txTarget
-	lots   []*lot
-	bySlot map[slot]*lot
-	sticky int32
+	x       *txTarget
+	lots    []*lot
+	bySlot  map[slot]*lot
+	count   int32 // of all partitions of the topic
+	keyless slot  // where messages without a key go
 }
 
-// message chooses the partition as a partitioner of the plain target does.
-func (l *loader) message(w wire) error {
-	client, topic := l.x.client, l.x.addr.Name
-	var part int32
-	if w.key == nil {
-		able, err := client.WritablePartitions(topic)
-		if err != nil {
-			return err
-		}
-		if len(able) == 0 {
-			return sarama.ErrLeaderNotAvailable
-		}
-		part = able[int(l.sticky)%len(able)]
-	} else {
-		all, err := client.Partitions(topic)
-		if err == nil {
-			part, err = l.x.keyed.Partition(&sarama.ProducerMessage{Key: sarama.ByteEncoder(w.key)}, int32(len(all)))
-		}
-		if err != nil {
-			return err
-		}
+func (x *txTarget) newLoader() (*loader, error) {
+	all, err := x.client.Partitions(x.addr.Name)
+	if err != nil {
+		return nil, err
 	}
-	l.add(slot{topic, part}, w)
+	able, err := x.client.WritablePartitions(x.addr.Name)
+	if err == nil && len(able) == 0 {
+		err = sarama.ErrLeaderNotAvailable
+	}
+	if err != nil {
+		return nil, err
+	}
+	keyless := slot{x.addr.Name, able[int(x.spread.next())%len(able)]}
+	return &loader{x: x, bySlot: make(map[slot]*lot), count: int32(len(all)), keyless: keyless}, nil
+}
+
+// message chooses the partition as the partitioner of the plain target does.
+func (l *loader) message(w wire) error {
+	if w.key == nil {
+		l.add(l.keyless, w)
+		return nil
+	}
+	part, err := l.x.keyed.Partition(&sarama.ProducerMessage{Key: sarama.ByteEncoder(w.key)}, l.count)
+	if err != nil {
+		return err
+	}
+	l.add(slot{l.x.addr.Name, part}, w)
 	return nil
 }
 
