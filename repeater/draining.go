@@ -159,7 +159,7 @@ func (b *store) skips(seq uint64) bool {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
 	_, held := b.held[seq]
-	return held || b.fed[seq] || b.settling[seq]
+	return held || b.lines.parked[seq] || b.fed[seq] || b.settling[seq]
 }
 
 func (b *store) stopsAtHeld() bool {
@@ -202,6 +202,10 @@ func (b *store) offer(ctx context.Context, it *item) {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
 	if ctx.Err() != nil {
+		return
+	}
+	if b.lines.behind(it.key, it.seq) {
+		b.lines.park(it.key, it.seq)
 		return
 	}
 	if it.seq < b.first && b.mayBeSent(it.seq) {

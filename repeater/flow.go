@@ -334,7 +334,7 @@ func (r *routeRun) unfiltered(p *parcel, err error) bool {
 func (r *routeRun) give(p *parcel) {
 	again := p.d.Attempt > 1 && !certain(r.route.Delivery)
 	for _, l := range r.lanes {
-		p.items = append(p.items, &item{p: p, m: p.m, size: p.size, at: p.at, lane: l, id: l.ids.next(), maybe: again})
+		p.items = append(p.items, &item{p: p, m: p.m, size: p.size, at: p.at, lane: l, id: l.ids.next(), maybe: again, key: l.keyOf(p.m)})
 	}
 }
 

@@ -143,7 +143,7 @@ func (l *lane) use(stop, work context.Context, home <-chan struct{}, t adapters.
 		return false
 	}
 	kind := adapters.KindOf(err)
-	if !kind.Definite() { // X1
+	if !kind.Definite() || kind == adapters.Permanent && l.keyed() { // X1
 		l.spill(err)
 	}
 	if kind == adapters.Other {
@@ -217,7 +217,7 @@ func (l *lane) close() {
 // repeat it. No more are taken than max_rate permits. Items of a dead session are dropped: their broker gives them out again. While
 // stopping only what some lane has begun to send is taken; the rest goes back to its source. It also reports whether
 // more is left.
-func (l *lane) cut(probing, stopping bool) (its []*item, more bool) {
+func (l *lane) cut(probing, stopping bool, busy map[string]bool) (its []*item, more bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if stopping {
@@ -227,7 +227,7 @@ func (l *lane) cut(probing, stopping bool) (its []*item, more bool) {
 	if probing {
 		limit = min(limit, 1-l.flying)
 	}
-	its = l.batch(l.pace.room(min(limit, len(l.queue)), stopping))
+	its = l.batch(l.pace.room(min(limit, len(l.queue)), stopping), busy)
 	l.pace.took(len(its))
 	l.flying += len(its)
 	return its, len(l.queue) > 0
@@ -267,8 +267,9 @@ func (l *lane) giveBack(it *item, yes bool) bool {
 }
 
 // batch removes the first items, at most limit. l.mu is held.
-func (l *lane) batch(limit int) (its []*item) {
+func (l *lane) batch(limit int, busy map[string]bool) (its []*item) {
 	var bytes int64
+	var stay []*item
 	n := 0
 	for ; n < len(l.queue) && len(its) < limit; n++ {
 		it := l.queue[n]
@@ -282,9 +283,14 @@ func (l *lane) batch(limit int) (its []*item) {
 		if it.gone() || l.giveBack(it, !it.begin()) {
 			continue
 		}
+		if it.passedBy(busy) {
+			stay = append(stay, it)
+			continue
+		}
 		bytes += it.size
 		its = append(its, it)
 	}
+	n -= copy(l.queue[n-len(stay):n], stay)
 	clear(l.queue[:n]) // or the array would keep the messages in memory
 	l.queue = l.queue[n:]
 	return its
@@ -387,8 +393,8 @@ func (l *lane) fit(it *item) (*adapters.Message, []bridge.Note, error) {
 		m.Track.Origin = it.id
 	}
 	m.Track.Path = append(slices.Clip(m.Track.Path), l.of.hop)
-	if l.target.Key != nil {
-		key, err := l.target.Key.String(it.m, l.of.route.Name)
+	if e := l.keyExpr(); e != nil {
+		key, err := e.String(it.m, l.of.route.Name)
 		if err != nil {
 			return nil, nil, fmt.Errorf("key: %w", errExpression{err})
 		}

@@ -19,7 +19,7 @@ func TestSentItemsLeaveTheQueuesArray(t *testing.T) {
 		l.push([]*item{{p: &parcel{s: s}}})
 	}
 	array := l.queue
-	its, more := l.cut(false, false)
+	its, more := l.cut(false, false, nil)
 	if len(its) != 3 || !more {
 		t.Fatalf("%d items, more %v", len(its), more)
 	}

@@ -32,7 +32,7 @@ var (
 // arrivals are in order, and when the faults stop everything drains. A failing seed goes into testdata/ledger.seeds.
 func TestLedger(t *testing.T) {
 	tally := &teeth{}
-	for _, seed := range seedsToRun(t) {
+	for _, seed := range seedsToRun(t, 1) {
 		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { newLedger(t, seed).run(tally) })
 		})
@@ -48,7 +48,7 @@ func TestLedger(t *testing.T) {
 // TestLedgerOnce is the ledger of an exactly-once route: under the same faults nothing comes twice, and nothing is flagged.
 func TestLedgerOnce(t *testing.T) {
 	tally := &teeth{}
-	for _, seed := range seedsToRun(t) {
+	for _, seed := range seedsToRun(t, 3) {
 		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { newLedgerOnce(t, seed).run(tally) })
 		})
@@ -65,7 +65,7 @@ func TestLedgerOnce(t *testing.T) {
 // way when a source or the repeater broke.
 func TestLedgerAtMostOnce(t *testing.T) {
 	tally := &teeth{}
-	for _, seed := range seedsToRun(t) {
+	for _, seed := range seedsToRun(t, 3) {
 		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { newLedgerAtMostOnce(t, seed).run(tally) })
 		})
@@ -78,7 +78,25 @@ func TestLedgerAtMostOnce(t *testing.T) {
 	}
 }
 
-func seedsToRun(t *testing.T) []uint64 {
+// TestLedgerPerKey is the ledger of a route that keeps the order of keys: there not even a refused message leaves its place
+// among those of its key, unless it becomes a dead letter.
+func TestLedgerPerKey(t *testing.T) {
+	tally := &teeth{}
+	for _, seed := range seedsToRun(t, 3) {
+		ok := t.Run(fmt.Sprint("seed=", seed), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) { newLedgerPerKey(t, seed).run(tally) })
+		})
+		if !ok {
+			t.Logf("again: go test ./repeater/ -run TestLedgerPerKey -seed %d", seed)
+		}
+	}
+	if *ledgerSeed == 0 {
+		tally.check(t)
+	}
+}
+
+// seedsToRun are the seed that was asked for, or the regression seeds and a share of -seeds.
+func seedsToRun(t *testing.T, share uint64) []uint64 {
 	if *ledgerSeed != 0 {
 		return []uint64{*ledgerSeed}
 	}
@@ -98,7 +116,7 @@ func seedsToRun(t *testing.T) []uint64 {
 		}
 		seeds = append(seeds, n)
 	}
-	for n := range *ledgerSeeds {
+	for n := range *ledgerSeeds / share {
 		seeds = append(seeds, n+1)
 	}
 	return seeds
@@ -134,6 +152,7 @@ type ledger struct {
 	story  []string       // the faults, for the report
 	breaks map[string]int // faults that may have ended a connection to a target
 
+	keys   int  // order: per-key, and so many of them
 	once   bool // delivery: exactly-once
 	atMost bool // delivery: at-most-once
 	regs   []*prometheus.Registry
@@ -170,6 +189,17 @@ func newLedgerOnce(t *testing.T, seed uint64) *ledger {
 	l.journal(routes.SpoolAlways)
 	l.route.Delivery = routes.ExactlyOnce
 	l.story = append(l.story, fmt.Sprint("transactions: ", tx))
+	l.stretch()
+	return l
+}
+
+func newLedgerPerKey(t *testing.T, seed uint64) *ledger {
+	l := emptyLedger(t, rand.New(rand.NewPCG(seed, 4)))
+	l.keys = 1 + l.rng.IntN(8)
+	l.world = newWorld(t, append([]string{"a"}, l.targets...)...)
+	l.build()
+	l.journal([]routes.SpoolMode{routes.SpoolAuto, routes.SpoolAlways}[l.rng.IntN(2)])
+	l.route.Order, l.route.OnPoison = routes.OrderPerKey, routes.PoisonDeadLetter
 	l.stretch()
 	return l
 }
@@ -317,7 +347,13 @@ func (l *ledger) run(tally *teeth) {
 // send puts the next few messages into the source.
 func (l *ledger) send() {
 	n := min(1+l.rng.IntN(12), l.total-l.put) // none when all are sent
-	l.brokers["a"].Put("in", messages(l.put, n)...)
+	ms := messages(l.put, n)
+	for i, m := range ms {
+		if l.keys > 0 {
+			m.Key = fmt.Append(nil, (l.put+i)%l.keys)
+		}
+	}
+	l.brokers["a"].Put("in", ms...)
 	l.put += n
 }
 
@@ -459,7 +495,7 @@ func (l *ledger) bounded() {
 	}
 	ahead := l.route.Batch.Count
 	if l.once || l.atMost {
-		ahead = 2 * l.route.InFlight // the next transaction, and what is tried again
+		ahead = 3 * l.route.InFlight // the next transaction, and what is tried again
 	}
 	for _, lane := range l.rep.Status().Routes[0].Lanes {
 		if lane.InFlight > l.route.InFlight || lane.Waiting+lane.InFlight > l.route.Prefetch+l.route.InFlight+max(ahead, l.route.Batch.Count) {
@@ -527,7 +563,9 @@ func (l *ledger) audit(tally *teeth) {
 		case len(missing) > 0:
 			l.t.Errorf("%s: lost %v", b, missing)
 		}
-		if !l.atMost || len(l.regs) == 1 { // a stop puts what was marked and not taken behind the others
+		if l.keys > 0 {
+			l.orderedByKey(b, got, buried)
+		} else if !l.atMost || len(l.regs) == 1 { // a stop puts what was marked and not taken behind the others
 			l.ordered(b, got)
 		}
 		if l.once || l.atMost {
@@ -614,6 +652,21 @@ func (l *ledger) ordered(b string, got []*adapters.Message) {
 			return
 		}
 		last = n
+	}
+}
+
+// orderedByKey checks first arrivals; a dead letter has left its place, and may be tried once more after a restart (C12).
+func (l *ledger) orderedByKey(b string, got []*adapters.Message, buried map[int]bool) {
+	last := map[int]int{}
+	for _, n := range firstArrivals(numbers(got)) {
+		if buried[n] {
+			continue
+		}
+		if before := last[n%l.keys]; n < before {
+			l.t.Errorf("%s: %d of key %d first came after %d: %v", b, n, n%l.keys, before, numbers(got))
+			return
+		}
+		last[n%l.keys] = n
 	}
 }
 

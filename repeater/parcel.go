@@ -38,6 +38,7 @@ type item struct {
 	lane  *lane
 	id    string // posthouse-id: the same on every retry
 	maybe bool   // sent before, outcome unknown
+	key   string // that its order hangs on, in a lane with order per-key
 	noted bool   // the notes of its conversion are counted
 	state itemState
 

@@ -59,6 +59,6 @@ func (l *lane) decodeItem(rec spool.Item) (*item, error) {
 	}
 	return &item{
 		m: m, size: m.Size(), at: time.UnixMilli(m.Received), lane: l, id: m.Track.ID,
-		maybe: rec.Flags&RecordMaybe != 0, seq: rec.Seq, dead: DecodeDead(rec.ID),
+		maybe: rec.Flags&RecordMaybe != 0, key: l.keyOf(m), seq: rec.Seq, dead: DecodeDead(rec.ID),
 	}, nil
 }

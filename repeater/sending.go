@@ -220,7 +220,7 @@ func (s *sending) tryTake(stopping bool) (f *flight, more bool) {
 	if s.abandoned || s.err != nil {
 		return nil, false
 	}
-	its, more := s.l.cut(s.probing && s.ok.Load() == 0, stopping)
+	its, more := s.l.cut(s.probing && s.ok.Load() == 0, stopping, s.busyKeys())
 	if len(its) == 0 {
 		return nil, more
 	}
@@ -426,6 +426,10 @@ func (s *sending) settle(f *flight, it *item, err error) (again bool) {
 		return true
 	}
 	if s.l.stopsAt(it, refusalOf(err), err) {
+		s.failLocked(err)
+		return true
+	}
+	if s.l.holdsKey(it, refusalOf(err), err) {
 		s.failLocked(err)
 		return true
 	}

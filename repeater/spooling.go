@@ -97,7 +97,7 @@ func (b *store) appendOnce(work context.Context, its []*item) {
 	if mutantAckFirst {
 		answerAll(its, itemConfirmed)
 	}
-	_, err := b.j.Append(work, recs...)
+	first, err := b.j.Append(work, recs...)
 	var part *spool.PartError
 	if errors.As(err, &part) {
 		b.written(its[:part.Written], part.Err)
@@ -105,6 +105,9 @@ func (b *store) appendOnce(work context.Context, its []*item) {
 	}
 	switch {
 	case err == nil:
+		b.l.mu.Lock()
+		b.refusedBefore(its, first)
+		b.l.mu.Unlock()
 		b.written(its, nil)
 	case errors.Is(err, spool.ErrTooLarge):
 		b.tooLarge(its, err)

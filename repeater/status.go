@@ -44,8 +44,9 @@ type LaneStatus struct {
 	SpooledBytes int64      `json:"spooled_bytes"`
 	Limit        int64      `json:"limit_bytes"` // of SpooledBytes; 0 = none
 	Oldest       *time.Time `json:"oldest_message_at,omitempty"`
-	Held         int        `json:"held_messages"` // of the spooled: refused by the target, tried again after a pause
-	SpooledTotal int64      `json:"spooled_total"` // written to the journal since the start
+	Parked       int        `json:"parked_messages"` // of the spooled: they wait behind a refused one of their key
+	Held         int        `json:"held_messages"`   // of the spooled: refused by the target, tried again after a pause
+	SpooledTotal int64      `json:"spooled_total"`   // written to the journal since the start
 	Error        string     `json:"last_error,omitempty"`
 }
 
@@ -156,6 +157,7 @@ func (l *lane) status() LaneStatus {
 	if b != nil {
 		s.Waiting += len(b.incoming) + b.appending
 		s.Spooled, s.Limit, s.Held, s.SpooledTotal = b.backlog(), b.quota, len(b.held), b.appended
+		s.Parked = len(b.lines.parked)
 	}
 	l.mu.Unlock()
 	s.Link = l.end.status(l.target.Addr)

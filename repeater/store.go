@@ -65,6 +65,7 @@ type store struct {
 	doubtful  int                  // and so many behind them
 	appended  int64                // since the start
 	seen      map[string]uint64    // records of an earlier life whose settle may not have got to the source, by its own id
+	lines     lines                // keys that are held
 	kept      int                  // of the records: the target has them, and only their settle is waited for
 	settling  map[uint64]bool      // records whose settle is not confirmed: whether the target has them (exactly-once)
 	at        adapters.Position    // of the target, where the lane sends transactions
@@ -88,14 +89,14 @@ func newStore(l *lane, journal *spool.Spool, j *spool.Lane, clean bool) *store {
 		stored: st.Live > 0 || route.Spool.Mode == routes.SpoolAlways,
 		grow:   make(chan struct{}, 1), marks: make(chan struct{}, 1), room: make(chan struct{}, 1), space: make(chan struct{}, 1),
 		seen: map[string]uint64{}, settling: map[uint64]bool{}, exact: route.Delivery == routes.ExactlyOnce,
-		certain: certain(route.Delivery),
-		held:    map[uint64]time.Time{}, fed: map[uint64]bool{}, unsure: map[uint64]bool{}, firsts: map[uint64]time.Time{}, refused: map[uint64]refusal{},
+		certain: certain(route.Delivery), lines: newLines(),
+		held: map[uint64]time.Time{}, fed: map[uint64]bool{}, unsure: map[uint64]bool{}, firsts: map[uint64]time.Time{}, refused: map[uint64]refusal{},
 	}
 	if route.DrainRate > 0 {
 		b.rate = rate.NewLimiter(rate.Limit(route.DrainRate), max(1, route.DrainRate/10))
 	}
 	if !clean { // what was sent and not marked lies before the last mark, or within a window behind it
-		b.sent, b.doubtful = st.Done, l.window()
+		b.sent, b.doubtful = st.Done, b.inDoubtAfterACrash()
 	}
 	j.SetQuota(b.quota)
 	return b
@@ -119,7 +120,7 @@ func (b *store) spill() {
 // way out, and the last done mark is on disk. Refused records do not hinder it: they have left their place. lane.mu is held.
 func (b *store) tryPass() {
 	l := b.l
-	if !b.stored || b.mode == routes.SpoolAlways || !b.working || b.eager || b.failed != nil || b.appending > 0 ||
+	if !b.stored || b.mode == routes.SpoolAlways || !b.working || b.eager || b.failed != nil || b.appending > 0 || !b.lines.empty() ||
 		l.flying > 0 || len(b.fed) > 0 || b.unmarked > 0 || b.waiting() > 0 {
 		return
 	}
@@ -138,7 +139,20 @@ func (b *store) backlog() uint64 { return b.records - min(b.records, uint64(b.ke
 // uncertain is how many records a crash now would leave in doubt, besides those in flight: what the target has and the
 // journal does not know, and what it has refused behind the last mark. They count as in flight, so that after a crash a
 // window behind the last mark holds everything that may have been sent. lane.mu is held.
-func (b *store) uncertain() int { return b.unmarked + b.heldBehind() }
+func (b *store) uncertain() int {
+	if b.l.keyed() {
+		return b.unmarked + max(0, b.heldBehind()+b.parkedBehind()-mostPassed)
+	}
+	return b.unmarked + b.heldBehind()
+}
+
+// inDoubtAfterACrash is how many records behind the last mark may have been sent when the repeater dies.
+func (b *store) inDoubtAfterACrash() int {
+	if b.l.keyed() {
+		return b.l.window() + mostPassed
+	}
+	return b.l.window()
+}
 
 // heldBehind is how many of the records set aside lie behind the last mark. lane.mu is held.
 func (b *store) heldBehind() (n int) {
@@ -151,7 +165,12 @@ func (b *store) heldBehind() (n int) {
 }
 
 // stopped reports whether the lane stops at what is set aside. lane.mu is held.
-func (b *store) stopped() bool { return len(b.held) >= maxHeld || b.heldBehind() >= b.l.window() }
+func (b *store) stopped() bool {
+	if b.l.keyed() {
+		return b.lines.full() || b.heldBehind()+b.parkedBehind() >= mostPassed
+	}
+	return len(b.held) >= maxHeld || b.heldBehind() >= b.l.window()
+}
 
 // pauses reports whether what was received waits in memory, and so at its source, instead of being appended: the way
 // back to pass-through must end under a steady inflow (X4), and mode never appends nothing. lane.mu is held.
@@ -160,7 +179,7 @@ func (b *store) pauses() bool {
 	case routes.SpoolNever:
 		return true
 	case routes.SpoolAuto:
-		return b.working && !b.eager && b.waiting() <= uint64(b.l.window())
+		return b.working && !b.eager && b.lines.empty() && b.waiting() <= uint64(b.l.window())
 	}
 	return false
 }
@@ -283,6 +302,7 @@ func (b *store) done(seq uint64) {
 	defer b.l.mu.Unlock()
 	b.unmarked++
 	b.top = max(b.top, seq)
+	b.freeKey(seq)
 	delete(b.unsure, seq)
 	delete(b.firsts, seq)
 	delete(b.refused, seq)

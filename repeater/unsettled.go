@@ -271,6 +271,7 @@ func (b *store) keeps(seq uint64) bool {
 	}
 	b.settling[seq] = true
 	b.kept++
+	b.freeKey(seq)
 	delete(b.unsure, seq)
 	delete(b.refused, seq)
 	return true

@@ -17,6 +17,25 @@ func (b *builder) fates(v, defaults *value, c chain, r *Route) {
 	}
 	b.deadLetter(v, defaults, r)
 	b.windows(v, defaults, r)
+	b.perKey(v, defaults, r)
+}
+
+// perKey: what waits behind a refused message of its key waits in the spool.
+func (b *builder) perKey(v, defaults *value, r *Route) {
+	at := firstOf([]*value{v, defaults}, "order")
+	if r.Order != OrderPerKey || at == nil {
+		return
+	}
+	f := Finding{Code: "D009", Message: "order: per-key, but the file has no \"spool\"", Label: "where do messages of a held key wait?",
+		Help: "add spool: { dir: PATH } at the top level, or write order: strict", Note: fmt.Sprintf("it is about route %q", r.Name)}
+	switch {
+	case b.top == nil && !b.meant("spool"):
+	case r.Spool.Mode == SpoolNever:
+		f.Message, f.Help = "order: per-key, but mode: never keeps nothing in the spool", "write mode: auto, or order: strict"
+	default:
+		return
+	}
+	b.at(at.node, at.path, f)
 }
 
 // poison is what becomes of a poison message if the file does not say it: to set it aside would break a strict order.

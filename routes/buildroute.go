@@ -56,6 +56,7 @@ func (b *builder) route(v *value) *Route {
 	if f := v.get("filter"); f != nil && f.data != nil {
 		r.Filter = b.filter(f)
 	}
+	r.Key = b.key(v)
 	b.routeSpool(v, defaults, c, r)
 	b.fates(v, defaults, c, r)
 	b.promises(v, defaults, c, r)
@@ -121,12 +122,18 @@ func (b *builder) target(v *value, used map[string]bool) (Target, bool) {
 		}
 	}
 	used[t.Name] = true
+	t.Key = b.key(v)
+	return t, ok
+}
+
+// key reads the expression that computes a key; nil if there is none.
+func (b *builder) key(v *value) *Expr {
 	if k := v.get("key"); k != nil && k.data != nil {
 		if p, ok := b.expression(k, reflect.String); ok {
-			t.Key = &Expr{p}
+			return &Expr{p}
 		}
 	}
-	return t, ok
+	return nil
 }
 
 // end reads one end of a route. ok is false when something is wrong with it, and has been reported.

@@ -29,6 +29,8 @@ func (r *Route) orderText() string {
 	switch r.Order {
 	case OrderNone:
 		return "none: messages may arrive in any order"
+	case OrderPerKey:
+		return "per-key: within each key as the source hands them out; what a target refuses holds its key, and other keys pass"
 	case OrderSource:
 		return "source: as the source hands them out; only a message that a target refuses leaves its place"
 	}

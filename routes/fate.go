@@ -8,9 +8,10 @@ type Order string
 
 // The orders.
 const (
-	OrderSource Order = "source" // as the source hands them out; only a message that the target refuses leaves its place
-	OrderStrict Order = "strict" // as the source hands them out, refusals included
-	OrderNone   Order = "none"   // any order
+	OrderSource Order = "source"  // as the source hands them out; only a message that the target refuses leaves its place
+	OrderStrict Order = "strict"  // as the source hands them out, refusals included
+	OrderPerKey Order = "per-key" // within each key: what the target refuses holds its key, others pass
+	OrderNone   Order = "none"    // any order
 )
 
 // OnPoison is what becomes of a message that a target has refused for good, or Route.MaxAttempts times.

@@ -50,6 +50,7 @@ func TestFateDefaults(t *testing.T) {
 			fates{OrderNone, 5, PoisonDeadLetter, FilterErrorSkip, ExpiredDrop, "a/dead"}},
 		{", order: strict, dead_letter: local", "on_poison: dead-letter, dead_letter: { broker: k, topic: dead }",
 			fates{OrderStrict, 5, PoisonDeadLetter, FilterErrorDeadLetter, ExpiredDrop, ""}},
+		{", order: per-key", "", fates{OrderPerKey, 5, PoisonDeadLetter, FilterErrorDeadLetter, ExpiredDrop, ""}},
 		{", on_poison: hold", "", fates{OrderSource, 5, PoisonHold, FilterErrorDeadLetter, ExpiredDrop, ""}},
 	} {
 		_, r := loadRoute(t, c.keys, c.defaults, true)

@@ -206,10 +206,11 @@ func promiseFields() []*Field {
 // fateFields say what becomes of messages that cannot go their way.
 func fateFields() []*Field {
 	return []*Field{
-		{Name: "order", Type: Word, Words: []string{string(OrderSource), string(OrderStrict), string(OrderNone)}, Default: "source", Inherit: true,
-			Refused: map[string]string{"per-key": "write strict or source: both keep the order of every key. This version cannot hold one key and let the others pass"},
-			Since:   settingAside, Reload: RestartRoute,
-			Doc: "source: as the source hands them out, only a refused message leaves its place; strict: nothing passes a message that the target refuses, one at a time where a target would take later ones, unless in_flight is written beside it (D007); none: any order."},
+		{Name: "order", Type: Word, Words: []string{string(OrderSource), string(OrderStrict), string(OrderPerKey), string(OrderNone)}, Default: "source", Inherit: true,
+			Since: settingAside, Reload: RestartRoute,
+			Doc: "source: as the source hands them out, only a refused message leaves its place; strict: nothing passes a message that the target refuses, one at a time where a target would take later ones, unless in_flight is written beside it (D007); per-key: one message of a key at a time, and what the target refuses holds its key in the spool while others pass; none: any order."},
+		{Name: "key", Type: Expression, Since: promising, Reload: RestartRoute,
+			Doc: "What order: per-key goes by, and the ordering key of the message at a target without a key of its own. Left out: the key it came with, else its group; messages without one share one."},
 		{Name: "max_attempts", Type: Count, Unit: "refusals", Default: "5", Min: 1, Max: 1e6, Inherit: true, Since: settingAside, Reload: Live,
 			Doc: "Refusals by the target after which a message is poison. An outage, a full target and a missing right never count: they are waited for."},
 		{Name: "on_poison", Type: Word, Words: []string{string(PoisonDeadLetter), string(PoisonHold)}, Inherit: true, Since: settingAside, Reload: RestartRoute,

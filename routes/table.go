@@ -67,7 +67,8 @@ type Route struct {
 	MaxOutage time.Duration     // how long a target that remembers ids for a time may be away under ExactlyOnce; 0 = not stated
 
 	Order         Order
-	MaxAttempts   int // refusals by a target after which a message is poison; at least 1
+	Key           *Expr // computes the key that order per-key goes by; nil = the message's own
+	MaxAttempts   int   // refusals by a target after which a message is poison; at least 1
 	OnPoison      OnPoison
 	OnFilterError OnFilterError
 	Expired       Expired
