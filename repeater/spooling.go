@@ -152,8 +152,8 @@ func (b *store) written(its []*item, full error) {
 	if full == nil && len(b.incoming) == 0 { // or it would be full and not full in turns
 		b.full = nil
 	}
-	b.records += uint64(len(its))
-	b.eager = b.eager && b.records <= uint64(b.l.window())
+	b.records += int64(len(its))
+	b.eager = b.eager && b.records <= int64(b.l.window())
 	b.appended += int64(len(its))
 	b.l.note(nil)
 	b.l.mu.Unlock()
@@ -296,7 +296,7 @@ func (b *store) synced(work context.Context, n int, top uint64, err error) {
 	b.l.mu.Lock()
 	b.unmarked -= n
 	b.marked = max(b.marked, top)
-	b.records -= uint64(n)
+	b.records -= int64(n)
 	b.tryPass()
 	b.l.note(nil)
 	b.l.mu.Unlock()

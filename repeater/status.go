@@ -135,7 +135,7 @@ func (l *lane) note(why error) {
 	}
 	attrs := []any{"from", l.shown, "to", s}
 	if l.store != nil {
-		attrs = append(attrs, "spooled", l.store.records)
+		attrs = append(attrs, "spooled", l.store.backlog())
 	}
 	if why != nil {
 		attrs = append(attrs, "err", why)

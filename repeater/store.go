@@ -46,7 +46,7 @@ type store struct {
 	incoming  []*item              // received, not in the journal, in order
 	appending int                  // in the append that runs
 	single    bool                 // the last append was too large: one at a time
-	records   uint64               // in the journal, their done mark is not on disk
+	records   int64                // in the journal, their done mark is not on disk; below 0 while one is done before its append has come back
 	unmarked  int                  // of them: the target has them
 	top       uint64               // the highest record that was marked
 	marked    uint64               // the highest whose mark is on disk
@@ -85,7 +85,7 @@ func newStore(l *lane, journal *spool.Spool, j *spool.Lane, clean bool) *store {
 	route, st := l.of.route, j.Stats()
 	b := &store{
 		l: l, j: j, journal: journal, mode: route.Spool.Mode, reject: route.Spool.WhenFull == routes.FullReject,
-		quota: route.Spool.MaxSize, maxAge: route.Spool.MaxAge, first: st.Next, records: st.Live, marked: st.Done,
+		quota: route.Spool.MaxSize, maxAge: route.Spool.MaxAge, first: st.Next, records: int64(st.Live), marked: st.Done,
 		stored: st.Live > 0 || route.Spool.Mode == routes.SpoolAlways,
 		grow:   make(chan struct{}, 1), marks: make(chan struct{}, 1), room: make(chan struct{}, 1), space: make(chan struct{}, 1),
 		seen: map[string]uint64{}, settling: map[uint64]bool{}, exact: route.Delivery == routes.ExactlyOnce,
@@ -131,10 +131,10 @@ func (b *store) tryPass() {
 }
 
 // waiting is how many records still have to be delivered, without those set aside. lane.mu is held.
-func (b *store) waiting() uint64 { return b.records - min(b.records, uint64(len(b.held)+b.kept)) }
+func (b *store) waiting() uint64 { return uint64(max(0, b.records-int64(len(b.held)+b.kept))) }
 
 // backlog is how many records are not known to be with the target. lane.mu is held.
-func (b *store) backlog() uint64 { return b.records - min(b.records, uint64(b.kept)) }
+func (b *store) backlog() uint64 { return uint64(max(0, b.records-int64(b.kept))) }
 
 // uncertain is how many records a crash now would leave in doubt, besides those in flight: what the target has and the
 // journal does not know, and what it has refused behind the last mark. They count as in flight, so that after a crash a
