@@ -4,7 +4,7 @@ TESTBED     = $(GO) run ./internal/testbed
 TESTFLAGS  ?= -race -count=1 -p 2 -timeout 20m
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
-.PHONY: build test lint check bench bench-spool brokers mutants crash
+.PHONY: build test lint check bench bench-spool brokers mutants crash faults
 
 # make test: all tests, with every broker that can be had here; one line per broker at the end.
 test:
@@ -42,6 +42,11 @@ brokers:
 # make mutants: plant one bug at a time in the journal and in the engine; their tests must find each by name.
 mutants:
 	$(GO) test ./internal/mutants -count=1 -v
+
+# make faults: the daemon killed at every crash point and everything around it broken, under load, with a table at the end.
+# FAULTFLAGS="-duration 30m" for a long one, "-seed N" for the schedule of another run, "-only C13" for some faults only.
+faults:
+	$(GO) test ./internal/faults -count=1 -v -timeout 0 -run 'TestStorm$$' -args $(FAULTFLAGS)
 
 # make crash: 100,000 power failures of a disk in memory, in half a minute on two processors.
 crash:

@@ -31,6 +31,7 @@ type point struct {
 	first, last int64
 	err         error // nil: the process dies
 	hits        atomic.Int64
+	said        atomic.Bool
 }
 
 func (p *point) due() bool {
@@ -131,10 +132,14 @@ func Torn(cond bool, name string, w io.WriterAt, b []byte, at int64) {
 
 // Fault is the error that the environment gives to a call instead of its own work, nil for none.
 func Fault(name string) error {
-	if p := points()[name]; p.due() {
-		return p.err
+	p := points()[name]
+	if !p.due() {
+		return nil
 	}
-	return nil
+	if !p.said.Swap(true) {
+		_, _ = os.Stderr.WriteString("failpoint " + name + "\n")
+	}
+	return p.err
 }
 
 // Now is the time of day, wrong by as much as the environment says.

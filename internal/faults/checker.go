@@ -28,6 +28,21 @@ func (f finding) String() string { return f.name + ": " + f.detail }
 
 // check returns what is wrong with a history, by name; nothing if all promises were kept and the run did its work.
 func check(h *history) []finding {
+	found, _ := examine(h)
+	return found
+}
+
+// A count says in numbers what became of a history.
+type count struct {
+	messages    int // sent to the source
+	explained   int // duplicates, and what a damage has cost, that were to be expected
+	unexplained int // duplicates that nothing allows
+	lost        int // and not reported by the daemon as lost
+	reported    int // lost, as the daemon has reported
+}
+
+// examine is check with the numbers.
+func examine(h *history) ([]finding, count) {
 	c := checker{h: h, seen: make([][]arrival, len(h.sends)), ids: map[string]string{}}
 	for _, a := range h.arrivals {
 		c.arrived(a)
@@ -41,7 +56,9 @@ func check(h *history) []finding {
 		}
 	}
 	slices.SortStableFunc(c.found, func(a, b finding) int { return cmp.Compare(a.name, b.name) })
-	return c.found
+	c.count.messages = len(h.sends)
+	c.count.explained = c.repeat + c.renewed - c.count.unexplained
+	return c.found, c.count
 }
 
 func (f figure) bounds() string {
@@ -64,6 +81,7 @@ type checker struct {
 	late    []string          // first arrivals behind a later message, which the daemon was given in this order
 	repeat  int               // copies with an id that came before
 	renewed int               // copies with a new id
+	count   count
 }
 
 // most is how many findings of a name are listed one by one.
@@ -140,9 +158,11 @@ func (c *checker) again(a arrival, before []arrival) {
 	c.repeat++
 	switch {
 	case c.h.absorbs:
+		c.count.unexplained++
 		c.add(duplicate, "message %d came twice with the id %s: the target drops a repeated id, so this is another message to it",
 			a.number, a.id)
 	case !a.flagged:
+		c.count.unexplained++
 		c.add(duplicate, "message %d came again with the id %s and without the flag", a.number, a.id)
 	}
 }
@@ -155,6 +175,10 @@ func (c *checker) losses() {
 			gone = append(gone, n)
 		}
 	}
+	if c.count.reported = min(len(gone), c.h.reported); c.count.reported == len(gone) {
+		return
+	}
+	c.count.lost = len(gone) - c.count.reported
 	if len(gone) > 0 {
 		c.add(lost, "%d of %d messages: %s", len(gone), len(c.h.sends), ranges(gone))
 	}
@@ -164,14 +188,16 @@ func (c *checker) losses() {
 // settled at its source when the daemon was killed.
 func (c *checker) repeats() {
 	if limit := c.h.window * (c.h.breaks + c.h.kills); c.repeat > limit {
+		c.count.unexplained = max(c.count.unexplained, c.repeat-limit)
 		c.add(duplicate, "%d came again with the same id, at most %d may: a window of %d for each of %d lost links and %d kills",
 			c.repeat, limit, c.h.window, c.h.breaks, c.h.kills)
 	}
 	limit := 0
 	if c.h.regives {
-		limit = c.h.unsettled * c.h.kills
+		limit = c.h.unsettled * (c.h.kills + c.h.losses)
 	}
 	if c.renewed > limit {
+		c.count.unexplained += c.renewed - limit
 		c.add(duplicate, "%d came again under a new id, at most %d may", c.renewed, limit)
 	}
 }

@@ -33,14 +33,7 @@ func startDaemon(t *testing.T, file string, log *daemonLog) *daemon {
 	if err != nil {
 		t.Fatal(err)
 	}
-	cmd := exec.Command(path, "run", "-c", file, "--grace", "20s")
-	cmd.Env = append(os.Environ(), "PW="+broker.Password)
-	d := &daemon{t: t, log: log}
-	admin := log.begin()
-	cmd.Stderr = log
-	if d.child, err = broker.StartChild(cmd); err != nil {
-		t.Fatal(err)
-	}
+	d, admin := launch(t, path, log, nil, "-c", file, "--grace", "20s")
 	t.Cleanup(d.kill)
 	select {
 	case d.admin = <-admin:
@@ -50,6 +43,21 @@ func startDaemon(t *testing.T, file string, log *daemonLog) *daemon {
 		t.Fatalf("posthouse run did not start\n%s", log)
 	}
 	return d
+}
+
+// launch starts the program and does not wait; the channel gets its admin address. Who launches it kills it.
+func launch(t *testing.T, path string, log *daemonLog, env []string, args ...string) (*daemon, <-chan string) {
+	t.Helper()
+	cmd := exec.Command(path, append([]string{"run"}, args...)...)
+	cmd.Env = append(append(os.Environ(), "PW="+broker.Password), env...)
+	d := &daemon{t: t, log: log}
+	admin := log.begin()
+	cmd.Stderr = log
+	var err error
+	if d.child, err = broker.StartChild(cmd); err != nil {
+		t.Fatal(err)
+	}
+	return d, admin
 }
 
 // kill ends the daemon by SIGKILL and waits until it is gone.
@@ -108,7 +116,8 @@ type daemonLog struct {
 	mu    sync.Mutex
 	rest  []byte // of an unfinished line
 	lines []string
-	admin chan string // gets the address of the admin interface
+	admin chan string    // gets the address of the admin interface
+	hits  map[string]int // lines of failpoints, by name
 }
 
 // keptLines is enough for every run that ends well; of a longer log the end is kept.
@@ -141,6 +150,13 @@ func (l *daemonLog) line(s string) {
 	if l.lines = append(l.lines, s); len(l.lines) > keptLines {
 		l.lines = l.lines[1:]
 	}
+	if name, ok := strings.CutPrefix(s, "failpoint "); ok {
+		if l.hits == nil {
+			l.hits = map[string]int{}
+		}
+		l.hits[name]++
+		return
+	}
 	var running struct{ Admin string }
 	if json.Unmarshal([]byte(s), &running) == nil && running.Admin != "" {
 		select {
@@ -148,6 +164,13 @@ func (l *daemonLog) line(s string) {
 		default:
 		}
 	}
+}
+
+// hit is how often daemons have said that they came to a failpoint.
+func (l *daemonLog) hit(name string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.hits[name]
 }
 
 func (l *daemonLog) String() string {

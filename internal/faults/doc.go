@@ -15,7 +15,16 @@
 // A run that did not do its work proves nothing: too few messages, a fault that met nothing in flight, a backlog smaller
 // than asked for. It is reported as the finding void.
 //
+// # Trials and the storm
+//
+// A trial is one kind of fault between one pair of real brokers. The storm (TestStorm, make faults) is all of them in turn,
+// in an order that follows from a seed, on lanes of every promise between two NATS servers, which let a daemon die and come
+// back many times in a second: killed at every crash point of the program (package failpoint, of which only the daemon of
+// the storm knows), cut off, slowed down, on a disk that fails or is full, with a wrong clock, restored from a copy. It
+// is green, red, or void, and ends with a table.
+//
 // # Flags
 //
-// -seed repeats a run's messages; -scale makes outages and counts longer by a factor, for hours if wanted.
+// -seed repeats a run's messages and the storm's schedule; -scale makes outages and counts of trials longer by a factor;
+// -duration is how long the storm lasts; -only picks some of its faults by name.
 package faults

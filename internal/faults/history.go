@@ -35,6 +35,8 @@ type history struct {
 	requeues bool
 	breaks   int // times that the link to the target was lost
 	kills    int // unclean stops of the daemon
+	losses   int // times that the link to the source was lost, where it does not name its messages
+	reported int // messages that the daemon has reported as lost: their bytes on the disk were changed
 
 	figures []figure
 }

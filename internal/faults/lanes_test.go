@@ -9,7 +9,7 @@ import (
 // spools, the other passes its messages through as before, and it never spools.
 func TestOneLaneSpoolsTheOtherGoesOn(t *testing.T) {
 	t.Parallel()
-	from, to := sharedArtemis(t), [2]*natsTarget{newNATS(t), newNATS(t)}
+	from, to := sharedArtemis(t), [2]*natsEnd{newNATS(t), newNATS(t)}
 	away := prepare(t, behind(t, to[0], to[0].addr).between("", from))
 	near := prepare(t, behind(t, to[1], to[1].addr).between("", from))
 	begin(t, t.TempDir(), "", away, near)

@@ -1,6 +1,7 @@
 package faults
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"flag"
@@ -44,13 +45,28 @@ func TestMain(m *testing.M) {
 
 // program builds the posthouse under test, once.
 var program = sync.OnceValues(func() (string, error) {
-	path := filepath.Join(workDir, "posthouse")
-	out, err := exec.Command("go", "build", "-o", path, "../../cmd/posthouse").CombinedOutput()
+	path, err := build("posthouse")
+	if err != nil {
+		return "", err
+	}
+	if b, err := os.ReadFile(path); err != nil || bytes.Contains(b, []byte("POSTHOUSE_FAILPOINT")) {
+		return "", fmt.Errorf("the program has failpoints in it, or cannot be read: %v", err)
+	}
+	return path, nil
+})
+
+func build(name string, flags ...string) (string, error) {
+	path := filepath.Join(workDir, name)
+	args := append([]string{"build", "-o", path}, flags...)
+	out, err := exec.Command("go", append(args, "../../cmd/posthouse")...).CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build posthouse: %w\n%s", err, out)
 	}
 	return path, nil
-})
+}
+
+// stormProgram is the same with failpoints in it.
+var stormProgram = sync.OnceValues(func() (string, error) { return build("posthouse-failpoints", "-tags", "failpoints") })
 
 // scaled is n by the factor of -scale.
 func scaled(n int) int { return int(float64(n) * *scale) }

@@ -22,11 +22,15 @@ import (
 // natsEnv makes this test binary a NATS server: HOST:PORT,DIRECTORY.
 const natsEnv = "POSTHOUSE_FAULTS_NATS"
 
+// maxPayload is what the server advises at most.
+const maxPayload = 8 << 20
+
 // serveNATS is a NATS server with JetStream, in a process of its own, until SIGTERM.
 func serveNATS(where string) int {
 	listen, dir, _ := strings.Cut(where, ",")
 	host, port, _ := strings.Cut(listen, ":")
-	o := &server.Options{Host: host, JetStream: true, StoreDir: dir, NoSigs: true, ServerName: "faults"}
+	o := &server.Options{Host: host, JetStream: true, StoreDir: dir, NoSigs: true, ServerName: "faults",
+		MaxPayload: maxPayload}
 	_, err := fmt.Sscan(port, &o.Port)
 	var s *server.Server
 	if err == nil {
@@ -46,21 +50,21 @@ func serveNATS(where string) int {
 	return 0
 }
 
-// natsTarget is such a server and its streams.
-type natsTarget struct {
+// natsEnd is such a server and its streams: a target, and in a storm a source (natssource_test.go).
+type natsEnd struct {
 	addr  string
 	dir   string
 	child *broker.Child
 }
 
 // newNATS starts a server that ends with the test.
-func newNATS(t *testing.T) *natsTarget {
+func newNATS(t *testing.T) *natsEnd {
 	t.Helper()
 	addr, err := broker.FreeAddr()
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &natsTarget{addr: addr, dir: t.TempDir()}
+	n := &natsEnd{addr: addr, dir: t.TempDir()}
 	if err := n.start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
@@ -68,7 +72,7 @@ func newNATS(t *testing.T) *natsTarget {
 	return n
 }
 
-func (n *natsTarget) start(ctx context.Context) error {
+func (n *natsEnd) start(ctx context.Context) error {
 	self, err := os.Executable()
 	if err != nil {
 		return err
@@ -102,23 +106,23 @@ func (n *natsTarget) start(ctx context.Context) error {
 	})
 }
 
-func (n *natsTarget) stop(context.Context) { n.end(syscall.SIGTERM) }
+func (n *natsEnd) stop(context.Context) { n.end(syscall.SIGTERM) }
 
-func (n *natsTarget) end(s syscall.Signal) {
+func (n *natsEnd) end(s syscall.Signal) {
 	n.child.SignalGroup(s)
 	<-n.child.Done()
 }
 
-func (n *natsTarget) absorbs() bool { return true }
+func (n *natsEnd) absorbs() bool { return true }
 
-func (n *natsTarget) yaml(at string) string {
+func (n *natsEnd) yaml(at string) string {
 	return fmt.Sprintf(`{ type: nats, addresses: ["nats://%s"] }`, at)
 }
 
-func (n *natsTarget) to(name string) string { return "subject: " + name }
+func (n *natsEnd) to(name string) string { return "subject: " + name }
 
 // client connects an independent client until the test ends.
-func (n *natsTarget) client(t *testing.T) jetstream.JetStream {
+func (n *natsEnd) client(t *testing.T) jetstream.JetStream {
 	t.Helper()
 	conn, err := nats.Connect("nats://" + n.addr)
 	if err != nil {
@@ -133,7 +137,7 @@ func (n *natsTarget) client(t *testing.T) jetstream.JetStream {
 }
 
 // create makes the stream of a trial, with its window for duplicates.
-func (n *natsTarget) create(t *testing.T, name string) {
+func (n *natsEnd) create(t *testing.T, name string) {
 	t.Helper()
 	js := n.client(t)
 	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{name}, Duplicates: 10 * time.Minute})
@@ -142,7 +146,7 @@ func (n *natsTarget) create(t *testing.T, name string) {
 	}
 }
 
-func (n *natsTarget) read(ctx context.Context, t *testing.T, name string, last func(message) bool) ([]message, error) {
+func (n *natsEnd) read(ctx context.Context, t *testing.T, name string, last func(message) bool) ([]message, error) {
 	js := n.client(t)
 	s, err := js.Stream(ctx, name)
 	if err != nil {
@@ -177,7 +181,7 @@ func (n *natsTarget) read(ctx context.Context, t *testing.T, name string, last f
 }
 
 // count is how many messages the stream has.
-func (n *natsTarget) count(ctx context.Context, t *testing.T, name string) int {
+func (n *natsEnd) count(ctx context.Context, t *testing.T, name string) int {
 	t.Helper()
 	conn, err := nats.Connect("nats://" + n.addr)
 	if err != nil {

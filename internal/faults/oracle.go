@@ -35,7 +35,32 @@ const (
 )
 
 // An oracle makes the messages of one run. All that is in a message follows from the seed, its lane and its number.
-type oracle struct{ seed uint64 }
+type oracle struct {
+	seed   uint64
+	small  bool // bodies of some hundred bytes
+	poison int  // every so many-th message is larger than the target takes; 0 = none
+}
+
+// Bodies of small oracles. A target that refuses what is larger than refusedBody makes poison of some.
+const (
+	smallBody   = 512
+	refusedBody = 4096
+	poisonBody  = 8192
+)
+
+// poisonous reports whether the target refuses message n.
+func (o oracle) poisonous(n int) bool { return o.poison > 0 && n%o.poison == o.poison/2 }
+
+// bodySize is how long the body of message n is.
+func (o oracle) bodySize(n int, r *rand.Rand) int {
+	switch {
+	case o.poisonous(n):
+		return poisonBody
+	case o.small:
+		return smallBody/4 + r.IntN(smallBody)
+	}
+	return minBody + r.IntN(maxBody-minBody+1)
+}
 
 // A message as it travels: what every protocol has.
 type message struct {
@@ -47,7 +72,7 @@ type message struct {
 func (o oracle) make(lane string, n int) message {
 	source := rand.NewChaCha8(sha256.Sum256(fmt.Appendf(nil, "%x/%s/%d", o.seed, lane, n)))
 	r := rand.New(source)
-	m := message{body: make([]byte, minBody+r.IntN(maxBody-minBody+1))}
+	m := message{body: make([]byte, o.bodySize(n, r))}
 	_, _ = source.Read(m.body) // ChaCha8.Read never returns an error
 	m.headers = map[string]string{
 		headerID:     fmt.Sprintf("%s/%x/%d", lane, o.seed, n),

@@ -42,6 +42,7 @@ type status struct {
 		Filtered int          `json:"filtered_messages"`
 		Refused  int          `json:"refused_messages"`
 		Lanes    []laneStatus `json:"lanes"`
+		Dead     *laneStatus  `json:"dead_letters"`
 	} `json:"routes"`
 }
 
@@ -68,6 +69,19 @@ func (s status) lane(route string) laneStatus {
 		}
 	}
 	return laneStatus{}
+}
+
+// open is how many messages are on their way. What has arrived and is kept only to be recognised (C24) is not.
+func (s status) open() (n int) {
+	for _, r := range s.Routes {
+		for _, l := range r.Lanes {
+			n += l.Waiting + l.InFlight + l.Spooled
+		}
+		if r.Dead != nil {
+			n += r.Dead.Waiting + r.Dead.InFlight + r.Dead.Spooled
+		}
+	}
+	return n
 }
 
 func (d *daemon) status() (status, error) {

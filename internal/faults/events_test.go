@@ -1,0 +1,249 @@
+package faults
+
+import (
+	"context"
+	"fmt"
+	"regexp"
+	"slices"
+	"time"
+
+	"github.com/posthouse/posthouse/adapters/adaptertest"
+)
+
+// An event is one fault of a storm.
+type event struct {
+	kind string // as in the table
+	n    int    // of a crash point: at which of its hits; else drawn anew
+	pass time.Duration
+	run  func(*storm, event)
+}
+
+func (e event) do(s *storm) {
+	e.run(s, e)
+	s.faults[e.kind]++
+}
+
+// A place is a crash point in the program, and how many of its hits pass at most before the one that kills.
+type place struct {
+	name string
+	most int
+	what string
+}
+
+// places are the crash points of delivery.md that are places in the program. C13 to C20 and C24 are events around it
+// (events); C21 needs a bridge and C22 a transaction.
+var places = []place{
+	{"C01", 20, "received"}, {"C02", 20, "part of a record is written"}, {"C03", 20, "written, not synced"},
+	{"C04", 20, "synced, not settled at the source"}, {"C05", 20, "the settle is under way"}, {"C06", 20, "settled, not sent"},
+	{"C07", 20, "part of the send"}, {"C08", 20, "sent, not confirmed"}, {"C09", 20, "confirmed, not marked done"},
+	{"C10", 20, "marked done, not synced"}, {"C11", 4, "a segment is taken away"}, {"C12", 4, "a dead letter is durable, its original is not done"},
+	{"C23", 2, "during the recovery"},
+}
+
+// events are the faults around the program.
+var events = []event{
+	{kind: "kill", run: (*storm).killSoon},
+	{kind: "restart storm", run: (*storm).restarts},
+	{kind: "target cut", run: onLink(far, (*adaptertest.Proxy).Allow)},
+	{kind: "target stalled", run: onLink(far, (*adaptertest.Proxy).Stall)},
+	{kind: "C08 answers lost", run: onLink(far, (*adaptertest.Proxy).CutAfterRequest)},
+	{kind: "target refuses", run: onLink(far, (*adaptertest.Proxy).Refuse)},
+	{kind: "target slow", run: onLink(far, (*adaptertest.Proxy).Dribble)},
+	{kind: "source cut", run: onLink(near, (*adaptertest.Proxy).Allow)},
+	{kind: "source stalled", run: onLink(near, (*adaptertest.Proxy).Stall)},
+	{kind: "C24 settles lost", run: onLink(near, (*adaptertest.Proxy).CutAfterRequest)},
+	{kind: "source refuses", run: onLink(near, (*adaptertest.Proxy).Refuse)},
+	{kind: "source slow", run: onLink(near, (*adaptertest.Proxy).Dribble)},
+	{kind: "C13 sync fails", run: (*storm).syncFails},
+	{kind: "C14 disk full", run: (*storm).diskFull},
+	{kind: "C17 second instance", run: (*storm).second},
+	{kind: "C18 clock jumps", run: (*storm).clock},
+	{kind: "C19 spool restored", run: (*storm).restored},
+}
+
+// everyOne is the schedule of the short form: all of it, in an order that follows from the seed.
+func (s *storm) everyOne() (es []event) {
+	for _, p := range places {
+		for range visits {
+			es = append(es, s.at(p))
+		}
+	}
+	for _, e := range events {
+		for range visits {
+			es = append(es, s.drawn(e))
+		}
+	}
+	wanted := regexp.MustCompile(*only)
+	es = slices.DeleteFunc(es, func(e event) bool { return !wanted.MatchString(e.kind) })
+	s.rng.Shuffle(len(es), func(i, j int) { es[i], es[j] = es[j], es[i] })
+	return es
+}
+
+// some is a piece of the schedule of the long form: two of three are kills.
+func (s *storm) some(n int) (es []event) {
+	for range n {
+		if s.rng.IntN(3) > 0 {
+			es = append(es, s.at(places[s.rng.IntN(len(places))]))
+		} else {
+			es = append(es, s.drawn(events[s.rng.IntN(len(events))]))
+		}
+	}
+	return es
+}
+
+func (s *storm) at(p place) event {
+	return event{kind: p.name + " " + p.what, n: 1 + s.rng.IntN(p.most), run: func(s *storm, e event) { s.killAt(p.name, e.n) }}
+}
+
+func (s *storm) drawn(e event) event {
+	e.n, e.pass = 1+s.rng.IntN(20), time.Duration(20+s.rng.IntN(200))*time.Millisecond
+	return e
+}
+
+// visited demands that every fault has come as often as it should.
+func (s *storm) visited() {
+	for _, e := range s.everyOne() {
+		if s.faults[e.kind] < visits {
+			s.t.Errorf("%s: %s came %d times, want %d", void, e.kind, s.faults[e.kind], visits)
+			s.faults[e.kind] = visits // say it once
+		}
+	}
+}
+
+// killAt lets a daemon run until it dies at the n-th hit of a crash point.
+func (s *storm) killAt(point string, n int) {
+	s.t.Helper()
+	s.kill()
+	before := s.log.hit(point)
+	s.launch(fmt.Sprintf("POSTHOUSE_FAILPOINT=%s:%d", point, n))
+	select {
+	case <-s.d.child.Done():
+	case <-time.After(patience):
+		s.t.Fatalf("%s: the daemon has not come to %s for the %d. time\nlog:\n%s", void, point, n, s.log)
+	}
+	if s.log.hit(point) != before+1 {
+		s.t.Fatalf("the daemon ended by itself, exit code %d\nlog:\n%s", s.d.child.ExitCode(), s.log)
+	}
+	s.died()
+}
+
+// killSoon kills a daemon at no certain place.
+func (s *storm) killSoon(e event) {
+	s.running()
+	<-time.After(e.pass)
+	s.kill()
+}
+
+// launch starts a daemon and does not wait for it.
+func (s *storm) launch(env ...string) {
+	s.t.Helper()
+	path, err := stormProgram()
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	args := []string{"-c", s.file, "--grace", "20s"}
+	if s.copied {
+		args = append(args, "--accept-epoch")
+	}
+	s.d, s.admin = launch(s.t, path, s.log, env, args...)
+}
+
+// kill ends the daemon, if one runs.
+func (s *storm) kill() {
+	if s.d == nil {
+		return
+	}
+	s.d.kill()
+	s.died()
+}
+
+func (s *storm) died() {
+	s.d = nil
+	s.kills++
+	for _, l := range s.lanes {
+		l.h.kills++
+	}
+}
+
+// running sees to it that a daemon runs, and returns when it serves its status.
+func (s *storm) running() {
+	s.t.Helper()
+	if s.d == nil {
+		s.launch()
+	}
+	if s.d.admin != "" {
+		return
+	}
+	select {
+	case s.d.admin = <-s.admin:
+	case <-s.d.child.Done():
+		s.t.Fatalf("posthouse run ended by itself, exit code %d\n%s", s.d.child.ExitCode(), s.log)
+	case <-time.After(patience):
+		s.t.Fatalf("posthouse run did not start\n%s", s.log)
+	}
+}
+
+// heal ends every fault of links.
+func (s *storm) heal() {
+	s.near.Allow()
+	s.far.Allow()
+}
+
+// progress waits until every lane has brought some more messages to its target.
+func (s *storm) progress() {
+	s.t.Helper()
+	s.progressOr(func(status) bool { return false })
+}
+
+// progressOr does so unless the daemon's status says that it need not go on.
+func (s *storm) progressOr(over func(status) bool) {
+	s.t.Helper()
+	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
+	defer cancel()
+	for _, l := range s.lanes {
+		at := l.arrived(ctx)
+		err := until(ctx, "messages arrive on lane "+l.name, func() bool {
+			st, err := s.d.status()
+			if s.d.gone() {
+				s.t.Fatalf("posthouse run ended by itself, exit code %d\n%s", s.d.child.ExitCode(), s.log)
+			}
+			if err == nil && s.asked {
+				s.resolve(st)
+			}
+			return l.arrived(ctx) > at+5 || err == nil && over(st)
+		})
+		if err != nil {
+			st, _ := s.d.get("/api/v1/status")
+			s.t.Fatalf("%s: %v\nstatus: %s\nlog:\n%s", stuck, err, st, s.log)
+		}
+	}
+}
+
+type side int
+
+const (
+	near side = iota
+	far
+)
+
+// onLink breaks the connections of one side for a while: what is open is cut at the end.
+func onLink(at side, fault func(*adaptertest.Proxy)) func(*storm, event) {
+	return func(s *storm, e event) {
+		s.running()
+		s.progress()
+		p := s.near
+		if at == far {
+			p = s.far
+		}
+		fault(p)
+		<-time.After(e.pass)
+		p.Cut()
+		p.Allow()
+		for _, l := range s.lanes {
+			if at == far {
+				l.h.breaks++
+			}
+		}
+		s.progress()
+	}
+}
