@@ -9,6 +9,8 @@
 //	store.go     which way a message takes in its lane: passed on, or through the journal
 //	spooling.go  into the journal, and done marks; draining.go out of it; record.go what a record holds
 //	journal.go   the journal of the repeater: opening it, what was found, orphans, renamed lanes
+//	tx.go        exactly-once into targets with transactions; atmost.go settled before it is sent; perkey.go order of keys
+//	unsettled.go what a source gives out again is recognised
 //	session.go   one open source in use: what was received and not yet settled, which bounds the memory
 //	parcel.go    one message on its way, and what its lanes answer for it
 //	gate.go      one connect loop per broker, shared by all its ends
@@ -26,6 +28,6 @@
 //
 // # What is not
 //
-// After an unclean stop up to one window of messages of a lane arrives twice. What a target refuses for good is held, not
-// put elsewhere. There is one journal, on one disk.
+// After an unclean stop up to one window of messages of a lane arrives twice, unless the route promises otherwise. There is
+// one journal, on one disk.
 package repeater

@@ -17,12 +17,14 @@ import (
 // A flow moves the messages of one source. This file is the way of a message:
 //
 //  1. receive   Source.Receive, never more than the prefetch allows
-//  2. match     the filters of the routes on this source decide which lanes get it
+//  2. match     the filters of the routes on this source decide which lanes get it; what repeats a delivery that is known
+//     (unsettled.go) is answered like that one
 //  3. convert   bridge.Restore here, once: what the producer meant. bridge.Fit in lane.go at every send, because the
 //     remaining lifetime shrinks and a second try is marked as such
 //  4. send      each lane sends in order, many in flight (lane.go), or writes to the journal while its target is away
 //     (store.go), and answers for every message
-//  5. settle    when all its lanes have answered: Accepted if all have it. Always last
+//  5. settle    when all its lanes have answered: Accepted if all have it. Always last, but on an at-most-once route
+//     (atmost.go), where it comes before the lanes get the message
 //
 // One goroutine receives, one settles, each lane has its own. What they share is a session: the time from attach to
 // loss of one Source. Deliveries of a lost session cannot be settled any more; their broker gives them out again.
