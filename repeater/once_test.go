@@ -265,3 +265,26 @@ func TestRefusedMessageLeavesItsTransaction(t *testing.T) {
 		d.halt()
 	})
 }
+
+// A route that becomes exactly-once with a backlog flags what an unclean stop has left in doubt: no position tells.
+func TestBecomesExactlyOnceWithABacklog(t *testing.T) {
+	once(t, mem.Options{Tx: true}, func(d *depot) {
+		d.r.Delivery = ""
+		d.start()
+		d.up()
+		d.brokers["b"].Link().HoldReplies()
+		d.brokers["a"].Put("in", messages(0, 10)...)
+		d.until("all are with the target", func() bool { n, _ := d.brokers["b"].Len("out"); return n == 10 })
+		d.r.Delivery = routes.ExactlyOnce
+		d.powerFailure()
+		got := d.take("b", "out", 20)
+		if flagged(got[:10]) != 0 || flagged(got[10:]) != 10 {
+			t.Errorf("%v, %d flagged", numbers(got), flagged(got))
+		}
+		d.brokers["a"].Put("in", messages(10, 10)...)
+		if got := d.take("b", "out", 10); flagged(got) != 0 {
+			t.Errorf("%d new ones are flagged", flagged(got))
+		}
+		d.halt()
+	})
+}

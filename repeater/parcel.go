@@ -32,15 +32,16 @@ type parcel struct {
 
 // An item is a message in one lane: of a parcel that waits to be settled, or of a record of the journal.
 type item struct {
-	m     *adapters.Message
-	size  int64
-	at    time.Time // received
-	lane  *lane
-	id    string // posthouse-id: the same on every retry
-	maybe bool   // sent before, outcome unknown
-	key   string // that its order hangs on, in a lane with order per-key
-	noted bool   // the notes of its conversion are counted
-	state itemState
+	m       *adapters.Message
+	size    int64
+	at      time.Time // received
+	lane    *lane
+	id      string // posthouse-id: the same on every retry
+	maybe   bool   // sent before, outcome unknown
+	key     string // that its order hangs on, in a lane with order per-key
+	certain bool   // its record was written when no second send needed a flag
+	noted   bool   // the notes of its conversion are counted
+	state   itemState
 
 	settled bool   // its source has been told: nobody gives it out again, and nothing is sent twice
 	rec     uint64 // of its record in the journal that waits for the settle, 0 if none does

@@ -15,6 +15,10 @@ import (
 // RecordMaybe is a flag of a record: its message was sent before it was spooled, and nobody knows whether it arrived.
 const RecordMaybe uint16 = 1
 
+// RecordCertain is a flag of a record: since it was written its route has promised exactly-once or at-most-once. One
+// without it may have been sent before under another promise.
+const RecordCertain uint16 = 2
+
 // encodeRecord makes the record of it.
 func encodeRecord(it *item) (spool.Record, error) {
 	m := *it.m
@@ -32,6 +36,9 @@ func encodeRecord(it *item) (spool.Record, error) {
 	r := spool.Record{Body: body}
 	if it.maybe {
 		r.Flags = RecordMaybe
+	}
+	if certain(it.lane.of.route.Delivery) {
+		r.Flags |= RecordCertain
 	}
 	switch {
 	case it.dead != nil:
@@ -59,6 +66,6 @@ func (l *lane) decodeItem(rec spool.Item) (*item, error) {
 	}
 	return &item{
 		m: m, size: m.Size(), at: time.UnixMilli(m.Received), lane: l, id: m.Track.ID,
-		maybe: rec.Flags&RecordMaybe != 0, key: l.keyOf(m), seq: rec.Seq, dead: DecodeDead(rec.ID),
+		maybe: rec.Flags&RecordMaybe != 0, certain: rec.Flags&RecordCertain != 0, key: l.keyOf(m), seq: rec.Seq, dead: DecodeDead(rec.ID),
 	}, nil
 }
