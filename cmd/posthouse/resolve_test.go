@@ -44,7 +44,7 @@ spool: { dir: spool, segment_size: 1MiB }
 admin: { listen: "`+free[2]+`", log: { level: warn } }
 `)}
 	p.daemon = start(t, p.file, p.addr)
-	p.is("pass-through")
+	p.up()
 	nc, err := natsgo.Connect("nats://" + free[1])
 	if err != nil {
 		t.Fatal(err)
@@ -62,6 +62,15 @@ func (p *picky) lane() laneView {
 		return laneView{}
 	}
 	return v.Routes[0].Lanes[0]
+}
+
+// up waits until both ends are attached: only then there are the streams that they make.
+func (p *picky) up() {
+	p.t.Helper()
+	eventually(p.t, "both ends are attached", func() bool {
+		var v view
+		return ask(p.t.Context(), p.addr, "/api/v1/status", &v) == nil && v.Routes[0].Source.State == "up" && v.Routes[0].Lanes[0].State == "pass-through"
+	})
 }
 
 func (p *picky) is(state string) {
@@ -154,7 +163,7 @@ admin: { listen: "`+admins.Addr().String()+`", log: { level: warn } }
 `)}
 	_, _ = a.Close(), admins.Close()
 	p.daemon = start(t, p.file, p.addr)
-	p.is("pass-through")
+	p.up()
 	proxy.CutAfterRequest()
 	p.send("first")
 	p.arrived(1)
