@@ -15,6 +15,7 @@
 //	parcel.go    one message on its way, and what its lanes answer for it
 //	gate.go      one connect loop per broker, shared by all its ends
 //	failback.go  several addresses of a broker: which is in use, and the way back to the first
+//	clock.go     whether the wall clock can be believed, which decides about expiry
 //	fate.go      Kind of error -> what becomes of the message, the target object and the link
 //	status.go    what an operator sees, with spoolstatus.go; metrics.go and names.go what a monitor sees
 //

@@ -179,7 +179,7 @@ func (b *store) open(rec spool.Item) *item {
 		b.l.mu.Unlock()
 		return nil
 	}
-	if b.maxAge > 0 && b.l.now().Sub(it.at) > b.maxAge {
+	if now, suspect := b.l.clock.read(); b.maxAge > 0 && !suspect && now.Sub(it.at) > b.maxAge {
 		b.l.of.count.expired.Inc()
 		b.done(rec.Seq)
 		return nil

@@ -35,6 +35,7 @@ type flow struct {
 	caps    adapters.Capabilities
 	trust   bridge.Options // what is believed of the source's own headers
 	gate    *gate
+	clock   *clock
 	end     *end
 	routes  []*routeRun
 	ids     *identity
@@ -281,6 +282,7 @@ func (f *flow) take(ctx context.Context, s *session, ds []adapters.Delivery) {
 // match is step 2, with the first half of step 3. What no route can take is marked as refused, with its reason.
 func (f *flow) match(p *parcel) {
 	m, notes := bridge.Restore(p.d.Message, f.caps.Headers, f.trust)
+	m = f.clock.doubtful(m, p.d.Message)
 	p.m = m
 	if p.d.Attempt > 1 && m.Deliveries == 0 {
 		p.m = m.Clone()

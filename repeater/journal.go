@@ -62,6 +62,7 @@ func (r *Repeater) openJournal(ctx context.Context) error {
 		_ = s.Close() // the first error says what is wrong
 		return fmt.Errorf("spool %s: %w", j.dir, err)
 	}
+	r.noteTimes(rep.Made)
 	for _, o := range j.orphans() {
 		j.log.Warn(msgOrphan, "lane", o.Name, "messages", o.Messages, "bytes", o.Bytes)
 	}

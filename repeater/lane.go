@@ -27,7 +27,7 @@ type lane struct {
 	gate    *gate
 	end     *end
 	ids     *laneIDs
-	now     func() time.Time
+	clock   *clock
 	log     *slog.Logger
 	count   *laneCounts
 	local   bool // it has no target: what is in its journal stays there
@@ -400,10 +400,11 @@ func (l *lane) fit(it *item) (*adapters.Message, []bridge.Note, error) {
 		}
 		m.Key = []byte(key)
 	}
-	if l.of.route.Expired == routes.ExpiredDeliver && m.Expires != 0 && m.Expires <= l.now().UnixMilli() {
-		m.Expires = 0 // the route says that a late message is still wanted
+	now, suspect := l.clock.read()
+	if (l.of.route.Expired == routes.ExpiredDeliver || suspect) && m.Expires != 0 && m.Expires <= now.UnixMilli() {
+		m.Expires = 0 // the route says that a late message is still wanted, or nobody knows whether it is late
 	}
-	return bridge.Fit(m, l.caps.Headers, bridge.Options{Dead: it.dead}, l.now())
+	return bridge.Fit(m, l.caps.Headers, bridge.Options{Dead: it.dead}, now)
 }
 
 // errExpression marks a failure of an expression of the operator's.

@@ -27,6 +27,8 @@ const (
 	msgOrphan      = "the spool holds messages of a lane that is not in the file: kept; see posthouse spool orphans"
 	msgRenamed     = "the spool of a lane has a new name"
 	msgResolved    = "resolved"
+	msgClock       = "the clock is not believed: nothing expires until it is right (if it is right now, start again)"
+	msgClockFine   = "the clock is believed again: messages expire"
 	msgStopping    = "stopping: no more receiving"
 	msgStopped     = "stopped"
 )

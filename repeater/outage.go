@@ -22,8 +22,9 @@ func (l *lane) inDoubt(it *item) bool {
 		return false
 	}
 	if it.tried.IsZero() { // in an earlier life: the clock of the wall is all there is, and it must be plausible
-		age := l.now().Sub(it.at)
-		return age < 0 || age > l.outage
+		now, suspect := l.clock.read()
+		age := now.Sub(it.at)
+		return suspect || age < 0 || age > l.outage
 	}
 	return time.Since(it.tried) > l.outage
 }

@@ -66,6 +66,7 @@ type Repeater struct {
 	flows   []*flow
 	journal *journal // nil: the file has no spool
 	metrics *metrics
+	clock   *clock
 	started time.Time
 }
 
@@ -84,7 +85,7 @@ type routeRun struct {
 // New wires t. It reads the secrets, so its error may be a *routes.SecretError; nothing is connected.
 func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 	o = o.withDefaults()
-	r := &Repeater{table: t, kinds: kinds, opts: o, configs: map[string]adapters.Config{}, gates: map[string]*gate{}, started: time.Now()}
+	r := &Repeater{table: t, kinds: kinds, opts: o, configs: map[string]adapters.Config{}, gates: map[string]*gate{}, clock: newClock(o.Now, o.Log), started: time.Now()}
 	m := newMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics))
 	r.metrics = m
 	gates := r.gates
@@ -93,7 +94,7 @@ func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.Now, c.Log = o.Now, o.Log.With("broker", name)
+		c.Now, c.Log = r.clock.now, o.Log.With("broker", name)
 		c.Heartbeat = c.WithDefaults().Heartbeat
 		r.configs[name] = c
 		gates[name] = newGate(b, o.Slow, c.Log)
@@ -153,7 +154,7 @@ func (r *Repeater) newFlow(first *routes.Route, gates map[string]*gate, m *metri
 	log := r.opts.Log.With("route", first.Name, "broker", b.Name)
 	return &flow{
 		source: first.From, adapter: r.kinds[b.Kind], cfg: cfg, caps: r.kinds[b.Kind].Capabilities(cfg),
-		trust: bridge.Options{Trusted: b.Trusted, TrustValues: b.TrustValues}, gate: gates[b.Name], end: newEnd(log.With("end", "source")), ids: ids,
+		trust: bridge.Options{Trusted: b.Trusted, TrustValues: b.TrustValues}, gate: gates[b.Name], end: newEnd(log.With("end", "source")), ids: ids, clock: r.clock,
 		grace: r.opts.Grace, log: log, limits: adapters.Limits{Confirm: first.ConfirmTimeout},
 		owed:  newDebt(),
 		count: &flowCounts{settleErrors: m.settleErrors.WithLabelValues(first.Name)},
@@ -190,7 +191,7 @@ func (r *Repeater) newDead(run *routeRun, gates map[string]*gate, m *metrics, id
 	}
 	return &lane{
 		name: run.route.Name + "/" + deadLane, of: &of, target: routes.Target{Name: deadLane}, local: true,
-		end: newEnd(run.log), ids: ids.lane(), now: r.opts.Now, log: run.log.With("target", deadLane), count: m.lane(run.route.Name, deadLane),
+		end: newEnd(run.log), ids: ids.lane(), clock: r.clock, log: run.log.With("target", deadLane), count: m.lane(run.route.Name, deadLane),
 		wake: make(chan struct{}, 1), nudge: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
 	}
 }
@@ -207,7 +208,7 @@ func (r *Repeater) newLane(run *routeRun, t routes.Target, gates map[string]*gat
 	l := &lane{
 		name: route.Name + "/" + t.Name, of: run, target: t, adapter: r.kinds[b.Kind], cfg: cfg,
 		caps: r.kinds[b.Kind].Capabilities(cfg), gate: gates[b.Name], end: newEnd(log.With("end", "target")),
-		ids: ids.lane(), now: r.opts.Now, log: log, count: m.lane(route.Name, t.Name),
+		ids: ids.lane(), clock: r.clock, log: log, count: m.lane(route.Name, t.Name),
 		back: retrying(route.Retry), pace: newPace(route.MaxRate),
 		wake: make(chan struct{}, 1), nudge: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
 	}
@@ -251,12 +252,16 @@ func (r *Repeater) serve(ctx context.Context) error {
 			<-said // or it would be said after "stopped"
 		}
 	}()
-	var wg sync.WaitGroup
-	r.watchAddresses(ctx, &wg)
+	watch, over := context.WithCancel(ctx)
+	var wg, watches sync.WaitGroup
+	r.watchAddresses(watch, &watches)
+	watches.Go(func() { r.clock.watch(watch) })
 	for _, f := range r.flows {
 		wg.Go(func() { f.run(ctx) })
 	}
 	wg.Wait()
+	over()
+	watches.Wait()
 	return nil
 }
 
@@ -280,7 +285,7 @@ func (r *Repeater) startHosts(ctx context.Context) (hosts []io.Closer, err error
 
 // Status returns a snapshot in file order of the sources.
 func (r *Repeater) Status() Status {
-	s := Status{Repeater: r.opts.Name, Hash: r.table.Hash, Started: r.started, Spool: r.journal.status()}
+	s := Status{Repeater: r.opts.Name, Hash: r.table.Hash, Started: r.started, Clock: r.clock.status(), Spool: r.journal.status()}
 	for _, f := range r.flows {
 		s.Routes = append(s.Routes, f.status()...)
 	}

@@ -13,6 +13,7 @@ type Status struct {
 	Repeater string        `json:"repeater"`
 	Hash     string        `json:"config_hash"`
 	Started  time.Time     `json:"started"`
+	Clock    ClockStatus   `json:"clock"`
 	Spool    *SpoolStatus  `json:"spool"` // null: the file has no spool section
 	Routes   []RouteStatus `json:"routes"`
 }
@@ -208,6 +209,7 @@ func (b *store) oldest() *time.Time {
 type gauges struct {
 	r                                  *Repeater
 	attached, linkUp, state, inFlight_ *prometheus.Desc
+	clock                              *prometheus.Desc
 	spool                              spoolGauges
 }
 
@@ -218,6 +220,7 @@ func newGauges(r *Repeater) *gauges {
 	return &gauges{
 		r:        r,
 		spool:    newSpoolGauges(desc),
+		clock:    desc("clock_suspect", "1 while the wall clock is not believed, so that nothing expires."),
 		attached: desc("route_source_attached", "1 while the source is attached and answers.", "route"),
 		linkUp:   desc("link_up", "1 while the target is attached and answers.", "route", "target"),
 		state:    desc("lane_state", "1 for the state that the lane is in.", "route", "target", "state"),
@@ -228,6 +231,7 @@ func newGauges(r *Repeater) *gauges {
 
 // Describe implements prometheus.Collector.
 func (g *gauges) Describe(c chan<- *prometheus.Desc) {
+	c <- g.clock
 	c <- g.attached
 	c <- g.linkUp
 	c <- g.state
@@ -241,6 +245,7 @@ func (g *gauges) Collect(c chan<- prometheus.Metric) {
 		c <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	st := g.r.Status()
+	gauge(g.clock, is(st.Clock.Suspect))
 	g.spool.journal(gauge, st.Spool)
 	for _, r := range st.Routes {
 		gauge(g.attached, is(r.Source.State == LinkUp.String()), r.Name)

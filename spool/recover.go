@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"github.com/posthouse/posthouse/internal/failpoint"
 	"github.com/posthouse/posthouse/spool/vfs"
@@ -171,6 +172,7 @@ func (r *recovery) choose() ([]*found, error) {
 	for _, f := range used {
 		r.ends[f.head.prev.num] = f.head.prev.end
 		r.epoch, r.owner = f.head.epoch, f.head.owner // the newest comes last
+		r.report.Made = time.Unix(0, f.head.made)
 	}
 	base, listed, err := r.checkpoint(used)
 	if err != nil {

@@ -1,6 +1,9 @@
 package spool
 
-import "fmt"
+import (
+	"fmt"
+	"time"
+)
 
 // A RecoveryReport says what Open or Verify found.
 type RecoveryReport struct {
@@ -8,6 +11,7 @@ type RecoveryReport struct {
 	Segments int       // that count
 	Indexed  int       // of them, those whose records were not read, since their index is whole
 	Records  uint64    // live ones
+	Made     time.Time // wall time at which the newest segment was made; zero if there is none
 	Clean    bool      // the journal was closed, or is new: no done mark is lost
 	Scanned  int64     // bytes
 	Torn     int64     // bytes of a write that was never confirmed, cut from the end of the last segment

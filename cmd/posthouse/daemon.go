@@ -113,8 +113,15 @@ type view struct {
 	Repeater string      `json:"repeater"`
 	Hash     string      `json:"config_hash"`
 	Started  time.Time   `json:"started"`
+	Clock    clockView   `json:"clock"`
 	Spool    *spoolView  `json:"spool"`
 	Routes   []routeView `json:"routes"`
+}
+
+type clockView struct {
+	Suspect  bool      `json:"suspect"`
+	Since    time.Time `json:"since"`
+	Expected time.Time `json:"expected"`
 }
 
 type spoolView struct {

@@ -228,7 +228,7 @@ func (t *table) fit(width int) {
 
 // troubles are the lines below the table: the journal, what is not up, what is held, and orphans.
 func (v *view) troubles() []string {
-	out := v.Spool.troubles()
+	out := append(v.Spool.troubles(), v.Clock.troubles()...)
 	for _, r := range v.Routes {
 		out = append(out, r.Source.trouble("source of "+r.Name)...)
 		for _, l := range r.Lanes {
@@ -245,6 +245,14 @@ func (v *view) troubles() []string {
 		out = append([]string{""}, out...)
 	}
 	return out
+}
+
+func (c clockView) troubles() []string {
+	if !c.Suspect {
+		return nil
+	}
+	return []string{fmt.Sprintf("the clock is not believed since %s, expected is %s: nothing expires until it is right (date; timedatectl); if it is right now, start the daemon again",
+		stamp(c.Since), stamp(c.Expected))}
 }
 
 func (s *spoolView) troubles() (out []string) {

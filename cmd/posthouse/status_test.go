@@ -39,6 +39,7 @@ func sick() repeater.Status {
 	full.Spooled, full.SpooledBytes, full.Limit, full.Error, full.Oldest = 98765432, 64<<20, 64<<20, "lane is full", &oldest
 	held.Spooled, held.SpooledBytes, held.Held, held.Error = 3, 700, 2, "refused: \x1b[31mtoo\nlarge"
 	return repeater.Status{Repeater: "paris", Hash: "0123456789ab", Started: ago(50 * time.Hour),
+		Clock: repeater.ClockStatus{Suspect: true, Since: &oldest, Expected: &noon},
 		Spool: &repeater.SpoolStatus{Dir: "/var/spool/posthouse/paris", State: "full", Error: "no space left on device", Bytes: 8 << 30, Limit: 10 << 30, DiskFree: 3 << 20,
 			Segments: 128, Damaged: 1, Messages: 100000002, Orphans: []repeater.Orphan{{Name: "old/berlin", Messages: 1, Bytes: 2048}}},
 		Routes: []repeater.RouteStatus{
@@ -51,7 +52,7 @@ func sick() repeater.Status {
 // well is a status in which nothing is wrong.
 func well() repeater.Status {
 	s := sick()
-	s.Spool, s.Routes = nil, s.Routes[:1]
+	s.Clock, s.Spool, s.Routes = repeater.ClockStatus{}, nil, s.Routes[:1]
 	s.Routes[0].Lanes = s.Routes[0].Lanes[1:]
 	return s
 }
