@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -29,9 +30,34 @@ func fillUp(t *testing.T, l *spool.Lane) uint64 {
 		if errors.Is(err, spool.ErrFull) {
 			return from - 1
 		}
-		if err != nil || from > 10_000 {
+		if err != nil || from > 100_000 {
 			t.Fatalf("append %d: %v", from, err)
 		}
+	}
+}
+
+// C14: more segments than a checkpoint can list are a full journal: nothing is too large for it, and it drains.
+func TestTooManySegmentsAreFull(t *testing.T) {
+	s, _ := open(t, spooltest.NewDisk(), spool.Options{Pool: 1, CopyRate: -1})
+	l := lane(t, s, "a")
+	n := fillUp(t, l)
+	if st := s.Stats(); st.State != spool.Full || int64(st.Segments)*24 < segment/2 || !strings.Contains(st.Cause.Error(), "segment_size") {
+		t.Errorf("after %d records: %+v", n, st)
+	}
+	r := l.Reader(1)
+	for want := uint64(1); want <= n; want++ {
+		if it, err := r.Next(t.Context()); err != nil || it.Seq != want {
+			t.Fatalf("read %d: %d, %v", want, it.Seq, err)
+		}
+		if err := l.Done(want); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := s.Sync(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := l.Append(t.Context(), rec("a", n+1, 1000)); err != nil || s.Stats().State != spool.OK {
+		t.Errorf("after draining: %v, %+v", err, s.Stats())
 	}
 }
 

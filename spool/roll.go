@@ -18,6 +18,12 @@ func (s *Spool) roll(records bool) error {
 	least := 1
 	if records {
 		least += s.opts.Reserve
+		s.mu.Lock()
+		err := s.crowded()
+		s.mu.Unlock()
+		if err != nil {
+			return err
+		}
 	}
 	for len(s.free) < least {
 		if err := s.grow(); err != nil {
@@ -39,6 +45,19 @@ func (s *Spool) roll(records bool) error {
 	s.mu.Lock()
 	s.active = g
 	s.mu.Unlock()
+	return nil
+}
+
+// listEntry is what a segment takes in a checkpoint's list of segments.
+const listEntry = 24
+
+// crowded says when one more segment with records would take too much of a checkpoint. The list may take half of a
+// segment: records stop there, and marks still find room, so that it can drain. Called with mu held.
+func (s *Spool) crowded() error {
+	if n := len(s.segs); int64(n)*listEntry > s.opts.SegmentSize/2 {
+		return fmt.Errorf("%w: %d segments are as many as one of %d bytes can list: a larger backlog needs a larger segment_size",
+			ErrFull, n, s.opts.SegmentSize)
+	}
 	return nil
 }
 

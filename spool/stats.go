@@ -100,6 +100,8 @@ func (s *Spool) setState() {
 	switch {
 	case s.failed != nil:
 		s.state, s.cause = Failed, s.failed
+	case s.crowded() != nil:
+		s.state, s.cause = Full, s.crowded()
 	case s.active == nil || s.refused || len(s.free) < s.opts.Reserve:
 		s.state, s.cause = Full, s.fillErr
 	default:
