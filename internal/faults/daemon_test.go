@@ -117,8 +117,11 @@ type daemonLog struct {
 	rest  []byte // of an unfinished line
 	lines []string
 	admin chan string    // gets the address of the admin interface
-	hits  map[string]int // lines of failpoints, by name
+	hits  map[string]int // lines of failpoints, by name, and of damaged records, by route
 }
+
+// msgDamaged is what a daemon logs of each record that it cannot read.
+const msgDamaged = "a record of the spool is damaged: its message is lost"
 
 // keptLines is enough for every run that ends well; of a longer log the end is kept.
 const keptLines = 1000
@@ -150,15 +153,21 @@ func (l *daemonLog) line(s string) {
 	if l.lines = append(l.lines, s); len(l.lines) > keptLines {
 		l.lines = l.lines[1:]
 	}
+	if l.hits == nil {
+		l.hits = map[string]int{}
+	}
 	if name, ok := strings.CutPrefix(s, "failpoint "); ok {
-		if l.hits == nil {
-			l.hits = map[string]int{}
-		}
 		l.hits[name]++
 		return
 	}
-	var running struct{ Admin string }
-	if json.Unmarshal([]byte(s), &running) == nil && running.Admin != "" {
+	var running struct{ Admin, Msg, Route string }
+	if json.Unmarshal([]byte(s), &running) != nil {
+		return
+	}
+	if running.Msg == msgDamaged {
+		l.hits[msgDamaged+running.Route]++
+	}
+	if running.Admin != "" {
 		select {
 		case l.admin <- running.Admin:
 		default:

@@ -124,7 +124,7 @@ func (n *natsEnd) to(name string) string { return "subject: " + name }
 // client connects an independent client until the test ends.
 func (n *natsEnd) client(t *testing.T) jetstream.JetStream {
 	t.Helper()
-	conn, err := nats.Connect("nats://" + n.addr)
+	conn, err := nats.Connect("nats://"+n.addr, nats.MaxReconnects(-1), nats.ReconnectWait(20*time.Millisecond))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -87,13 +87,15 @@ type storm struct {
 
 // A stormLane is one route of a round.
 type stormLane struct {
-	kind laneKind
-	o    oracle
-	name string
-	load *load
-	from jetstream.JetStream
-	h    history
-	to   jetstream.JetStream
+	gone    map[string]bool // records that a daemon has found to be missing
+	damaged int             // and that it could not read
+	kind    laneKind
+	o       oracle
+	name    string
+	load    *load
+	from    jetstream.JetStream
+	h       history
+	to      jetstream.JetStream
 }
 
 // A laneKind says what a lane is like.
@@ -148,7 +150,7 @@ brokers:
 defaults:
   broker: { reconnect: { delay: 20ms, max_delay: 100ms }, heartbeat: 2s }
   route: { prefetch: PREFETCH, in_flight: WINDOW, retry: { delay: 20ms, max_delay: 200ms }, max_message_size: 64KiB }
-spool: { dir: DIR, segment_size: 64KiB }
+spool: { dir: DIR, segment_size: 256KiB }
 routes:
 ROUTESadmin: { listen: 127.0.0.1:0 }
 `
@@ -159,7 +161,7 @@ func (s *storm) prepare() {
 	s.asked, s.lanes, s.story, s.spool = false, nil, nil, filepath.Join(s.t.TempDir(), "spool")
 	var routes strings.Builder
 	for i, k := range laneKinds {
-		l := &stormLane{kind: k, name: fmt.Sprintf("%s-%d", k.name, s.n), from: s.from.client(s.t), to: s.to.client(s.t)}
+		l := &stormLane{kind: k, name: fmt.Sprintf("%s-%d", k.name, s.n), gone: map[string]bool{}, from: s.from.client(s.t), to: s.to.client(s.t)}
 		l.o = oracle{seed: s.seed + uint64(s.n*len(laneKinds)+i), small: true, poison: k.poison}
 		l.h = history{lane: l.name, window: stormWindow, unsettled: stormWindow, absorbs: true, regives: !k.once}
 		s.stream(s.from, l.name, 0)
