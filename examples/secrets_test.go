@@ -63,7 +63,7 @@ routes:
   - { name: right, from: { broker: right, stream: ORDERS, subject: orders.a }, to: { broker: right, subject: orders.b } }
   - { name: nats, from: { broker: nats, stream: ORDERS }, to: { broker: token, subject: orders.b } }
   - { name: amqp, from: { broker: artemis, queue: q }, to: { broker: rabbit, queue: q } }
-  - { name: kafka, from: { broker: plain, topic: q }, to: { broker: scram, topic: q } }
+  - { name: kafka, from: { broker: plain, topic: q }, to: { broker: scram, topic: r } }
   - { name: bearer, from: { broker: bearer, topic: q }, to: { broker: nobody, queue: q } }
 admin: { listen: 127.0.0.1:0, log: { level: debug } }
 `
@@ -94,7 +94,7 @@ func TestSecretsShowNowhere(t *testing.T) {
 
 	d := start(t, []string{"-c", file}, env...)
 	for _, end := range []string{"source nats/ORDERS", "target token/orders.b", "source artemis/q", "target rabbit/q",
-		"source plain/q", "target scram/q", "source bearer/q"} {
+		"source plain/q", "target scram/r", "source bearer/q"} {
 		d.await(end+" is blocked", func() bool { return strings.Contains(d.get("/readyz?verbose"), end+" is blocked since") })
 	}
 	d.await("the dead broker is down", func() bool { return strings.Contains(d.get("/readyz?verbose"), "nobody/q is down since") })
@@ -102,7 +102,7 @@ func TestSecretsShowNowhere(t *testing.T) {
 	for _, args := range [][]string{
 		{"check", file}, {"check", "--connect", file}, {"check", "--connect", "--format", "json", file}, {"check", "--connect", "--format", "github", file},
 		{"send", "-c", file, "right/orders.a", "hello", "-n", "5"}, {"send", "-c", file, "artemis/q", "x"}, {"send", "-c", file, "rabbit/q", "x"},
-		{"send", "-c", file, "plain/q", "x"}, {"send", "-c", file, "scram/q", "x"}, {"send", "-c", file, "bearer/q", "x"},
+		{"send", "-c", file, "plain/q", "x"}, {"send", "-c", file, "scram/r", "x"}, {"send", "-c", file, "bearer/q", "x"},
 		{"send", "-c", file, "nats/orders.a", "x"}, {"send", "-c", file, "nobody/q", "x"},
 		{"receive", "-c", file, "right/ORDERS"}, {"receive", "-c", file, "artemis/q"}, {"receive", "-c", file, "token/ORDERS"},
 		{"receive", "-c", file, "plain/q"}, {"run", "-c", file + ".absent"},
