@@ -71,7 +71,8 @@ func (e *amqpEnd) empty(t *testing.T, name string) {
 }
 
 func (e *amqpEnd) yaml(at string) string {
-	return fmt.Sprintf(`{ type: amqp, addresses: ["amqp://%s"], credentials: { user: %s, password: { env: PW } } }`, at, broker.User)
+	dialect := map[bool]string{true: "artemis", false: "rabbitmq"}[e.admin == nil]
+	return fmt.Sprintf(`{ type: amqp, dialect: %s, addresses: ["amqp://%s"], credentials: { user: %s, password: { env: PW } } }`, dialect, at, broker.User)
 }
 
 // As a source.

@@ -33,6 +33,12 @@ func (r road) between(name string, from source) road {
 	return r
 }
 
+// exactlyOnce makes a road on which nothing comes twice, whatever dies.
+func (r road) exactlyOnce() road {
+	r.once = true
+	return r
+}
+
 func sharedKafka(t *testing.T) *kafkaEnd {
 	return &kafkaEnd{addr: broker.Need(t, broker.Kafka)}
 }
@@ -42,7 +48,7 @@ func TestArtemisTarget(t *testing.T) {
 	t.Parallel()
 	from, kafka := sharedArtemis(t), sharedKafka(t)
 	to := artemisTarget(t)
-	trials(t, to.between("ArtemisToArtemis", from), to.between("KafkaToArtemis", kafka))
+	trials(t, to.between("ArtemisToArtemis", from), to.between("KafkaToArtemisOnce", kafka).exactlyOnce())
 }
 
 func TestKafkaTarget(t *testing.T) {
@@ -51,7 +57,11 @@ func TestKafkaTarget(t *testing.T) {
 	p := adaptertest.NewProxy(t)
 	own := broker.PrivateVia(t, broker.Kafka, p.Relay)
 	e := &kafkaEnd{addr: own.Env()[broker.EnvKafka], own: own}
-	trials(t, road{"ArtemisToKafka", from, e, p, own.Env()[broker.EnvKafkaVia]})
+	r := road{name: "ArtemisToKafka", from: from, to: e, proxy: p, at: own.Env()[broker.EnvKafkaVia]}
+	trials(t, r)
+	once := r.between("KafkaToKafkaOnce", sharedKafka(t)).exactlyOnce()
+	t.Run("KafkaToKafkaOnce/LinkCut", func(t *testing.T) { linkCut(t, once) })
+	t.Run("KafkaToKafkaOnce/KilledWhileDraining", func(t *testing.T) { killedWhileDraining(t, once) })
 }
 
 func TestNATSTarget(t *testing.T) {

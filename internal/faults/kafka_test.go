@@ -117,14 +117,18 @@ func (k *kafkaEnd) absorbs() bool                   { return false }
 func (k *kafkaEnd) to(name string) string           { return "topic: " + name }
 
 func (k *kafkaEnd) read(ctx context.Context, t *testing.T, name string, last func(message) bool) ([]message, error) {
-	c := k.client(t, kgo.ConsumeTopics(name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))
+	c := k.client(t, kgo.ConsumeTopics(name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords()) // they stand at the end of transactions
 	var all []message
-	for end := int64(0); end == 0 || int64(len(all)) < end; {
+	for end, next := int64(0), int64(0); end == 0 || next < end; {
 		fs := c.PollFetches(ctx)
 		if err := fs.Err(); err != nil {
 			return all, err
 		}
 		for _, r := range fs.Records() {
+			if next = r.Offset + 1; r.Attrs.IsControl() {
+				continue
+			}
 			all = append(all, kafkaMessage(r))
 			if end == 0 && last(all[len(all)-1]) {
 				end = k.end(ctx, t, name)

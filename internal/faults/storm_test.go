@@ -115,7 +115,8 @@ var laneKinds = []laneKind{
 }
 
 const (
-	stormRate   = 250 // messages that each lane is sent in a second
+	stormRate   = 250 // messages that each lane is sent in a second; longRate in the long form
+	longRate    = 450
 	stormWindow = 256 // in_flight and prefetch
 )
 
@@ -180,6 +181,9 @@ func (s *storm) prepare() {
 	for _, l := range s.lanes {
 		l.load = startLoad(s.t, l.o, l.name, s.from.sender(s.t, l.name))
 		l.load.speed(stormRate)
+		if *duration > 0 {
+			l.load.speed(longRate)
+		}
 	}
 }
 

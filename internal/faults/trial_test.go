@@ -54,6 +54,7 @@ type road struct {
 	name  string
 	from  source
 	to    target
+	once  bool // delivery: exactly-once
 	proxy *adaptertest.Proxy
 	at    string // of the proxy, that leads to the target
 }
@@ -108,7 +109,7 @@ func prepare(t *testing.T, r road) *trial {
 	r.proxy.SetLatency(2 * time.Millisecond)
 	r.from.create(t, x.name)
 	r.to.create(t, x.name)
-	x.h = history{lane: x.name, window: window, unsettled: prefetch, absorbs: r.to.absorbs(), regives: r.from.regives(), requeues: r.from.requeues()}
+	x.h = history{lane: x.name, window: window, unsettled: prefetch, absorbs: r.once || r.to.absorbs(), regives: !r.once && r.from.regives(), requeues: r.from.requeues()}
 	return x
 }
 
@@ -133,8 +134,8 @@ func writeTopology(t *testing.T, dir, quota string, xs []*trial) string {
 	var brokers, routes string
 	for _, x := range xs {
 		brokers += fmt.Sprintf("  from-%s: %s\n  to-%s: %s\n", x.name, x.r.from.yaml(x.r.from.host()), x.name, x.r.to.yaml(x.r.at))
-		routes += fmt.Sprintf("  - { name: %s, from: { broker: from-%s, %s }, to: { broker: to-%s, %s }, spool: { mode: auto } }\n",
-			x.name, x.name, x.r.from.from(x.name), x.name, x.r.to.to(x.name))
+		routes += fmt.Sprintf("  - { name: %s, from: { broker: from-%s, %s }, to: { broker: to-%s, %s }, spool: { mode: auto }, delivery: %s }\n",
+			x.name, x.name, x.r.from.from(x.name), x.name, x.r.to.to(x.name), map[bool]string{true: "exactly-once", false: "at-least-once"}[x.r.once])
 	}
 	text := strings.NewReplacer("BROKERS", brokers, "ROUTES", routes, "WINDOW", fmt.Sprint(window), "PREFETCH", fmt.Sprint(prefetch),
 		"DIR", dir, "QUOTA", quota).Replace(topology)
