@@ -83,8 +83,14 @@ func (b *builder) onceTarget(p promised, to *Target) {
 		b.notOnce(p, to, broker)
 	case to.Memory.Time > 0:
 		b.outage(p, to)
+	case to.Class == adapters.ClassTx && to.InFlight == 0 && p.at("in_flight") == nil:
+		to.InFlight = max(p.route.InFlight, txWindow)
 	}
 }
+
+// txWindow is the most messages of a transaction where the file does not say in_flight. A transaction costs some
+// milliseconds besides its messages, and none of them can arrive twice, so it may be large.
+const txWindow = 4096
 
 func (b *builder) notOnce(p promised, to *Target, broker *Broker) {
 	what, help := broker.Kind, "use delivery: at-least-once, or another target"

@@ -47,22 +47,40 @@ func (r *Route) orderText() string {
 	return text
 }
 
-// windowText names the lanes that are narrower than the others.
+// windowText names the lanes that have a window of their own.
 func (r *Route) windowText() string {
 	within := ", confirmed within " + formatDuration(r.ConfirmTimeout)
-	var narrow []string
+	var own []string
 	for i := range r.To {
-		if r.Window(&r.To[i]) < r.InFlight {
-			narrow = append(narrow, r.To[i].Name)
+		if w := r.Window(&r.To[i]); w != r.InFlight {
+			own = append(own, fmt.Sprintf("to %s %d because of %s", r.To[i].Name, w, r.windowCause(w)))
 		}
 	}
-	switch len(narrow) {
-	case 0:
+	switch {
+	case len(own) == 0:
 		return plural(r.InFlight, "message") + within
-	case len(r.To):
-		return "1 message, because of order: strict" + within
+	case len(own) == len(r.To) && r.sameWindow():
+		w := r.Window(&r.To[0])
+		return fmt.Sprintf("%s, because of %s%s", plural(w, "message"), r.windowCause(w), within)
 	}
-	return fmt.Sprintf("%s, to %s 1 because of order: strict%s", plural(r.InFlight, "message"), strings.Join(narrow, ", "), within)
+	return fmt.Sprintf("%s, %s%s", plural(r.InFlight, "message"), strings.Join(own, ", "), within)
+}
+
+func (r *Route) sameWindow() bool {
+	for i := range r.To {
+		if r.Window(&r.To[i]) != r.Window(&r.To[0]) {
+			return false
+		}
+	}
+	return true
+}
+
+// windowCause is why a lane has w in place of in_flight.
+func (r *Route) windowCause(w int) string {
+	if w < r.InFlight {
+		return "order: strict"
+	}
+	return "exactly-once: they go in one transaction"
 }
 
 func (p OnPoison) text(aside string) string {

@@ -46,7 +46,7 @@ const (
 // Window is how many messages may be sent to a target and not yet confirmed.
 func (r *Route) Window(to *Target) int {
 	if to.InFlight > 0 {
-		return min(to.InFlight, r.InFlight)
+		return to.InFlight
 	}
 	return r.InFlight
 }

@@ -97,10 +97,6 @@ func TestWindow(t *testing.T) {
 			t.Errorf("%q over %q: explained as loose: %v, want %v\n%s", c.keys, c.defaults, got, c.loose, text)
 		}
 	}
-	r := Route{InFlight: 3}
-	if got := r.Window(&Target{InFlight: 10}); got != 3 {
-		t.Errorf("a lane is wider than its route: %d", got)
-	}
 }
 
 // TestExplainFates: lines that depend on whether there is a place for dead letters.

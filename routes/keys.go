@@ -261,7 +261,7 @@ func limitFields() []*Field {
 		{Name: "prefetch_size", Type: Size, Default: "64MiB", Min: 1 << 16, Max: 1 << 40, Inherit: true, Since: since, Reload: RestartRoute,
 			Doc: "Bytes of them; one larger message still passes."},
 		{Name: "in_flight", Type: Count, Unit: "messages", Default: "256", Min: 1, Max: 65535, Inherit: true, Since: since, Reload: Live,
-			Doc: "Sent and not yet confirmed, per lane. Left out with order: strict: 1 at a target that takes later messages after refusing one."},
+			Doc: "Sent and not yet confirmed, per lane. Left out with order: strict: 1 at a target that takes later messages after refusing one. Left out with exactly-once into kafka: 4096, the most that go in one transaction."},
 		{Name: "batch", Type: Object, Of: batchShape(), Inherit: true, Since: since, Reload: Live, Doc: "How many messages are sent together."},
 		{Name: "retry", Type: Object, Of: retryShape(), Inherit: true, Since: since, Reload: Live,
 			Doc: "The pause before a message is sent again; nothing is given up because time passed."},

@@ -153,3 +153,30 @@ func TestPromiseExceptions(t *testing.T) {
 		t.Errorf("a route that does not run promises %v", ps)
 	}
 }
+
+// TestTransactionWindow: a transaction is large, unless the file says how many messages may be in flight, or the order is
+// strict.
+func TestTransactionWindow(t *testing.T) {
+	const spool = "spool: { dir: s }\n"
+	for _, c := range []struct {
+		keys string
+		want int
+		text string
+	}{
+		{"", 256, "256 messages, confirmed"},
+		{", delivery: exactly-once", 4096, "4096 messages, because of exactly-once: they go in one transaction, confirmed"},
+		{", delivery: exactly-once, in_flight: 100", 100, "100 messages, confirmed"},
+	} {
+		table := loadPromise(t, "to: { broker: k, topic: b }"+c.keys, spool)
+		if got := table.Routes[0].Window(&table.Routes[0].To[0]); got != c.want {
+			t.Errorf("%q: %d", c.keys, got)
+		}
+		if text, _ := table.ExplainRoute(table.Routes[0].Name, "x"); !strings.Contains(text, c.text) {
+			t.Errorf("%q: %s", c.keys, text)
+		}
+	}
+	table := loadPromise(t, "to: [{ broker: k, topic: b }, { broker: art, queue: b }], distribute: copy, delivery: exactly-once", spool)
+	if text, _ := table.ExplainRoute(table.Routes[0].Name, "x"); !strings.Contains(text, "256 messages, to k 4096 because of exactly-once") {
+		t.Error(text)
+	}
+}

@@ -86,7 +86,7 @@ type Target struct {
 	Addr adapters.Address
 	Key  *Expr // computes the message's key; nil = keep the one it has
 
-	InFlight      int  // narrower than Route.InFlight on this lane alone; 0 = as the route says. Route.Window has both
+	InFlight      int  // on this lane alone, in place of Route.InFlight; 0 = as the route says. Route.Window has both
 	PassesRefused bool // takes later messages of a window after it has refused one
 
 	Class  adapters.Class // what it does with a message that is sent again; not looked up for a DeadLetter

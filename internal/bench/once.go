@@ -8,9 +8,6 @@ import (
 	"github.com/posthouse/posthouse/internal/testbed/broker"
 )
 
-// onceSettings are the same for both promises. A transaction holds what the window has, so it is wide.
-const onceSettings = "    prefetch: 8192\n    in_flight: 4096\n"
-
 // A promisedSide says what exactly-once needs of its end.
 type promisedSide interface {
 	side
@@ -51,7 +48,7 @@ func (b *bench) promised(ctx context.Context, delivery string, open func(context
 		return 0, err
 	}
 	src.identify()
-	d, end, err := b.spooled(ctx, src, dst, "auto", "always", onceSettings+"    delivery: "+delivery+"\n")
+	d, end, err := b.spooled(ctx, src, dst, "auto", "always", "    delivery: "+delivery+"\n")
 	if err != nil {
 		return 0, err
 	}
