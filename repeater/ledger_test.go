@@ -152,9 +152,10 @@ type ledger struct {
 	story  []string       // the faults, for the report
 	breaks map[string]int // faults that may have ended a connection to a target
 
-	keys   int  // order: per-key, and so many of them
-	once   bool // delivery: exactly-once
-	atMost bool // delivery: at-most-once
+	keys   int      // order: per-key, and so many of them
+	once   bool     // delivery: exactly-once
+	source *patient // that confirms no settle; nil: it does
+	atMost bool     // delivery: at-most-once
 	regs   []*prometheus.Registry
 
 	silentWait, silentSettle atomic.Bool // the next such call does not return before the test does
@@ -188,6 +189,11 @@ func newLedgerOnce(t *testing.T, seed uint64) *ledger {
 	l.build()
 	l.journal(routes.SpoolAlways)
 	l.route.Delivery = routes.ExactlyOnce
+	if l.rng.IntN(2) == 0 {
+		l.source = l.adapter.(*patient)
+		l.source.mute = true
+		l.story = append(l.story, "a source that confirms and tells nothing")
+	}
 	l.story = append(l.story, fmt.Sprint("transactions: ", tx))
 	l.stretch()
 	return l
@@ -376,6 +382,9 @@ func (l *ledger) fault() string {
 		}
 		return l.restart()
 	}
+	if l.source != nil && l.rng.IntN(4) == 0 {
+		return l.forgotten()
+	}
 	b := l.targets[l.rng.IntN(len(l.targets))]
 	if l.rng.IntN(2) == 0 {
 		return b + ": " + l.linkFault(b)
@@ -434,6 +443,17 @@ func (l *ledger) silence() string {
 	}
 	l.silentWait.Store(true)
 	return "one of the targets: a receipt that never answers"
+}
+
+// forgotten loses the source when it has not taken note of what was settled last.
+func (l *ledger) forgotten() string {
+	l.source.forgets.Store(true)
+	l.send()
+	pass(2 * time.Second)
+	l.brokers["a"].Link().Cut()
+	l.source.forgets.Store(false)
+	l.breaks["a"]++
+	return "a: settles are lost, then it is cut"
 }
 
 func (l *ledger) linkFault(name string) string {

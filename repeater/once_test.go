@@ -152,6 +152,40 @@ func TestC24_SettleFailsAfterTheConfirm(t *testing.T) {
 	}
 }
 
+// C24 at a source that neither confirms a settle nor says that it gives a message out again: the ids of what was settled last
+// are kept, in the journal too, until the source has had its chance.
+func TestC24_SourceThatConfirmsNothing(t *testing.T) {
+	for name, o := range classes() {
+		for _, power := range []bool{false, true} {
+			t.Run(fmt.Sprint(name, "/power=", power), func(t *testing.T) {
+				once(t, o, func(d *depot) {
+					p := &patient{Adapter: d.adapter, mute: true}
+					p.forgets.Store(true)
+					d.adapter, d.opts.Metrics = p, prometheus.NewRegistry()
+					d.start()
+					d.brokers["a"].Put("in", messages(0, 10)...)
+					d.until("delivered", func() bool { n, _ := d.brokers["b"].Len("out"); return n == 10 && d.lane().Spooled == 0 })
+					p.forgets.Store(false)
+					if power {
+						d.powerFailure()
+					} else {
+						d.brokers["a"].Link().Cut()
+					}
+					d.until("given out again", func() bool { return count(t, d.opts.Metrics, "posthouse_lane_recognised_duplicates_total") == 10 })
+					d.brokers["a"].Put("in", messages(10, 1000)...)
+					d.onlyOnce(1010)
+					pass(time.Hour)
+					d.halt()
+					lanes, _, _, err := spool.Inspect(t.Context(), d.disk)
+					if err != nil || lanes[0].Live != 0 {
+						t.Errorf("%+v are kept for ever, %v", lanes, err)
+					}
+				})
+			})
+		}
+	}
+}
+
 // count is the sum of a counter over all lanes.
 func count(t *testing.T, r prometheus.Registerer, name string) (n int) {
 	families, err := r.(*prometheus.Registry).Gather()

@@ -141,7 +141,7 @@ func (r *Repeater) flow(rs []*routes.Route, gates map[string]*gate, m *metrics, 
 		f.routes = append(f.routes, r.newRoute(route, gates, m, ids))
 	}
 	if f != nil {
-		f.unsettled = newUnsettled(f.caps.Identity(f.source), f.limits.Prefetch)
+		f.unsettled = newUnsettled(f.caps, f.source, f.limits.Prefetch)
 		f.share()
 	}
 	return f

@@ -35,12 +35,17 @@ type patient struct {
 	deliver                func([]adapters.Delivery) error // of a Receive that has brought something
 	plain                  bool                            // targets have no Post
 	poor                   bool                            // no priority above 4
+	mute                   bool                            // its sources neither confirm a settle nor tell of a redelivery
+	forgets                atomic.Bool                     // and have not taken note of a settle
 }
 
 func (p *patient) Capabilities(c adapters.Config) adapters.Capabilities {
 	caps := p.Adapter.Capabilities(c)
 	if p.poor {
 		caps.Headers.Protocol, caps.Headers.MaxPriority = "poor", 4
+	}
+	if p.mute {
+		caps.SettleConfirmed, caps.Attempts, caps.Source = false, adapters.CountNone, adapters.SourceID
 	}
 	return caps
 }
@@ -179,6 +184,11 @@ func (s *sickSource) Receive(ctx context.Context, max int) ([]adapters.Delivery,
 		return nil, err
 	}
 	ds, err := s.Source.Receive(ctx, max)
+	for i := range ds {
+		if s.p.mute {
+			ds[i].Attempt = 1
+		}
+	}
 	if err == nil && s.p.deliver != nil {
 		if err = s.p.deliver(ds); err != nil {
 			_ = s.Source.Close()
@@ -189,7 +199,7 @@ func (s *sickSource) Receive(ctx context.Context, max int) ([]adapters.Delivery,
 }
 
 func (s *sickSource) Settle(ctx context.Context, o adapters.Outcome, ds ...adapters.Delivery) error {
-	if err := ill(s.p.settle); err != nil {
+	if err := ill(s.p.settle); err != nil || s.p.forgets.Load() {
 		return err
 	}
 	return s.Source.Settle(ctx, o, ds...)

@@ -17,6 +17,9 @@ import (
 // What a lost session or an earlier life has left may be forgotten when its source has had every chance to give it out
 // again: so much time, and either so many later settles confirmed, in multiples of the prefetch, or a session of that length
 // at whose end nothing was left to receive. Time alone is not enough.
+//
+// A source that does not confirm its settles gives out again what it had not taken note of when it was lost. It reads them in
+// their order and sends no more than the prefetch ahead of them, so of a living session the last few prefetches are enough.
 const (
 	keepPrefetches = 8
 	keepFor        = 10 * time.Minute
@@ -28,37 +31,38 @@ const (
 type unsettled struct {
 	identity adapters.Identity
 	keep     uint64
+	confirms bool // nil from Settle means that the source has recorded it
+	silent   bool // it does not tell that it gives a message out again
 
 	begun time.Time
 	early []*store // with what earlier lives have left
 
 	mu      sync.Mutex
 	byID    map[string]*parcel
-	lost    []lost // of sessions that are over, oldest first
+	lost    []late // of sessions that are over, oldest first
+	told    []late // of the living session, settled and not confirmed, oldest first
 	settled uint64 // deliveries, since the start
 }
 
-// lost is a delivery whose session ended before its settle was confirmed.
-type lost struct {
+// late is a delivery that may come again after it was settled, or because it was not.
+type late struct {
 	p       *parcel
 	settled uint64 // as many then
 	at      time.Time
 }
 
-func newUnsettled(i adapters.Identity, prefetch int) *unsettled {
-	return &unsettled{identity: i, keep: keepPrefetches * uint64(prefetch), begun: time.Now(), byID: map[string]*parcel{}}
+func newUnsettled(c adapters.Capabilities, source adapters.Address, prefetch int) *unsettled {
+	return &unsettled{
+		identity: c.Identity(source), keep: keepPrefetches * uint64(prefetch), confirms: c.SettleConfirmed, silent: c.Attempts == adapters.CountNone,
+		begun: time.Now(), byID: map[string]*parcel{},
+	}
 }
 
-// recognises reports whether d can be told from a new message. An application's id may be used twice, so there a
-// redelivery has to be indicated; a position cannot.
-func (u *unsettled) recognises(d adapters.Delivery) bool {
-	switch {
-	case d.SourceID == "":
-		return false
-	case u.identity == adapters.SourcePosition:
-		return true
-	}
-	return u.identity == adapters.SourceID && d.Attempt > 1
+// repeats reports whether d is the message that was known by its id. A position cannot come twice; an application's id
+// could, so there a redelivery has to be indicated. Where the broker never does, the end of the session that had it, lost,
+// is indication enough.
+func (u *unsettled) repeats(d adapters.Delivery, lost bool) bool {
+	return d.SourceID != "" && (u.identity == adapters.SourcePosition || u.identity == adapters.SourceID && (d.Attempt > 1 || u.silent && lost))
 }
 
 // enter notes p, and returns what is known in this run of the delivery that it repeats, nil if nothing is.
@@ -74,21 +78,50 @@ func (u *unsettled) enter(p *parcel) (before *parcel) {
 	return before
 }
 
-// leave forgets ps, whose settle is confirmed, and what has been kept for long enough.
+// leave forgets ps, which are settled, if that is confirmed, and what has been kept for long enough.
 func (u *unsettled) leave(ps []*parcel) {
+	now := time.Now()
 	u.mu.Lock()
+	u.settled += uint64(len(ps))
+	over := u.gone(ps, now)
+	old, early := u.outlived(func(l late) bool { return u.settled-l.settled >= u.keep && now.Sub(l.at) >= keepFor })
+	u.mu.Unlock()
+	release(over)
+	release(old)
+	forget(early)
+}
+
+// gone returns those of ps, and of the ones before them, that their source will not give out again. mu is held.
+func (u *unsettled) gone(ps []*parcel, now time.Time) []*parcel {
+	if u.confirms || u.identity == adapters.SourceNone {
+		u.drop(ps)
+		return ps
+	}
+	for _, p := range ps {
+		p.strip()
+		u.told = append(u.told, late{p, u.settled, now})
+	}
+	return u.forgetTold(func(l late) bool { return u.settled-l.settled >= u.keep })
+}
+
+// forgetTold takes the first that may be forgotten. mu is held.
+func (u *unsettled) forgetTold(may func(late) bool) (ps []*parcel) {
+	for len(u.told) > 0 && may(u.told[0]) {
+		ps = append(ps, u.told[0].p)
+		u.told[0] = late{}
+		u.told = u.told[1:]
+	}
+	u.drop(ps)
+	return ps
+}
+
+// drop forgets ps. mu is held.
+func (u *unsettled) drop(ps []*parcel) {
 	for _, p := range ps {
 		if u.byID[p.d.SourceID] == p {
 			delete(u.byID, p.d.SourceID)
 		}
 	}
-	u.settled += uint64(len(ps))
-	now := time.Now()
-	old, early := u.outlived(func(l lost) bool { return u.settled-l.settled >= u.keep && now.Sub(l.at) >= keepFor })
-	u.mu.Unlock()
-	release(ps)
-	release(old)
-	forget(early)
 }
 
 // calm looks, while s lasts, whether its source has nothing more to give out again.
@@ -98,8 +131,10 @@ func (u *unsettled) calm(ctx context.Context, s *session) {
 		if time.Since(begin) < keepFor || !s.idle() {
 			continue
 		}
+		quiet := time.Now().Add(-keepFor)
 		u.mu.Lock()
-		old, early := u.outlived(func(l lost) bool { return l.at.Before(begin) })
+		old, early := u.outlived(func(l late) bool { return l.at.Before(begin) })
+		old = append(old, u.forgetTold(func(l late) bool { return l.at.Before(quiet) })...)
 		u.mu.Unlock()
 		release(old)
 		forget(early)
@@ -107,8 +142,8 @@ func (u *unsettled) calm(ctx context.Context, s *session) {
 }
 
 // outlived takes what may be forgotten: the entries of lost sessions, and all that earlier lives have left. mu is held.
-func (u *unsettled) outlived(may func(lost) bool) (old []*parcel, early []*store) {
-	if may(lost{at: u.begun}) {
+func (u *unsettled) outlived(may func(late) bool) (old []*parcel, early []*store) {
+	if may(late{at: u.begun}) {
 		early, u.early = u.early, nil
 	}
 	for len(u.lost) > 0 {
@@ -122,7 +157,7 @@ func (u *unsettled) outlived(may func(lost) bool) (old []*parcel, early []*store
 			delete(u.byID, l.p.d.SourceID)
 			old = append(old, l.p)
 		}
-		u.lost[0] = lost{}
+		u.lost[0] = late{}
 		u.lost = u.lost[1:]
 	}
 	return old, early
@@ -134,10 +169,11 @@ func (u *unsettled) ended(s *session) {
 	defer u.mu.Unlock()
 	for _, p := range u.byID {
 		if p.s == s {
-			u.lost = append(u.lost, lost{p, u.settled, time.Now()})
+			u.lost = append(u.lost, late{p, u.settled, time.Now()})
 			p.strip()
 		}
 	}
+	u.told = nil // they are among the lost
 }
 
 // release lets the records of ps go: their source will not give them out again.
@@ -154,11 +190,12 @@ func release(ps []*parcel) {
 // fresh answers for what p only repeats, and returns what its lanes still have to get. before is what is known of the
 // delivery in this run, or nil.
 func (u *unsettled) fresh(p, before *parcel) (its []*item) {
-	if !u.recognises(p.d) {
+	now, old := before != nil && u.repeats(p.d, before.s.isDead()), u.repeats(p.d, true)
+	if !now && !old {
 		return p.items
 	}
 	for _, it := range p.items {
-		if before != nil && before.passOn(it) || it.lane.recalls(it) {
+		if now && before.passOn(it) || old && it.lane.recalls(it) {
 			it.lane.count.repeated.Inc()
 			continue
 		}
