@@ -38,6 +38,7 @@ const (
 type oracle struct {
 	seed   uint64
 	small  bool // bodies of some hundred bytes
+	huge   bool // bodies of 64 MiB
 	poison int  // every so many-th message is larger than the target takes; 0 = none
 }
 
@@ -46,6 +47,7 @@ const (
 	smallBody   = 512
 	refusedBody = 4096
 	poisonBody  = 8192
+	hugeBody    = 64<<20 - 16<<10 // with its headers 64 MiB
 )
 
 // poisonous reports whether the target refuses message n.
@@ -56,6 +58,8 @@ func (o oracle) bodySize(n int, r *rand.Rand) int {
 	switch {
 	case o.poisonous(n):
 		return poisonBody
+	case o.huge:
+		return hugeBody
 	case o.small:
 		return smallBody/4 + r.IntN(smallBody)
 	}
