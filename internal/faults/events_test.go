@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"regexp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/posthouse/posthouse/adapters/adaptertest"
@@ -63,6 +64,14 @@ var events = []event{
 	{kind: "C19 spool restored", run: (*storm).restored},
 }
 
+// due is how often the short form comes to e: a crash point has its number in front.
+func (e event) due() int {
+	if strings.HasPrefix(e.kind, "C") {
+		return visits
+	}
+	return others
+}
+
 // everyOne is the schedule of the short form: all of it, in an order that follows from the seed.
 func (s *storm) everyOne() (es []event) {
 	for _, p := range places {
@@ -71,7 +80,7 @@ func (s *storm) everyOne() (es []event) {
 		}
 	}
 	for _, e := range events {
-		for range visits {
+		for range e.due() {
 			es = append(es, s.drawn(e))
 		}
 	}
@@ -105,9 +114,9 @@ func (s *storm) drawn(e event) event {
 // visited demands that every fault has come as often as it should.
 func (s *storm) visited() {
 	for _, e := range s.everyOne() {
-		if s.faults[e.kind] < visits {
-			s.t.Errorf("%s: %s came %d times, want %d", void, e.kind, s.faults[e.kind], visits)
-			s.faults[e.kind] = visits // say it once
+		if s.faults[e.kind] < e.due() {
+			s.t.Errorf("%s: %s came %d times, want %d", void, e.kind, s.faults[e.kind], e.due())
+			s.faults[e.kind] = e.due() // say it once
 		}
 	}
 }

@@ -144,7 +144,11 @@ func (x *trial) holdAnswers(state string) laneStatus {
 		if still++; s.Forwarded != forwarded {
 			forwarded, still = s.Forwarded, 0
 		}
-		return s.InFlight >= window/2 && s.Waiting > 0 && still >= 10 || s.State != state
+		over := s.State != state
+		if x.r.once { // all its messages pass the spool, so it may be draining at any time
+			over = s.State == spooling
+		}
+		return s.InFlight >= window/2 && s.Waiting > 0 && still >= 10 || over
 	})
 	x.hit = st.InFlight
 	x.add(bite("messages in flight without an answer", x.hit, window/2), bite("messages that wait behind them", st.Waiting, 1))

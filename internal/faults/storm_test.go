@@ -23,8 +23,11 @@ var duration = flag.Duration("duration", 0, "how long the storm of faults lasts;
 
 var only = flag.String("only", "", "let only those faults of the storm happen whose name matches this expression")
 
-// visits is how often the short form comes to every crash point, and to every other fault.
-const visits = 10
+// visits is how often the short form comes to every crash point, and others to every other fault.
+const (
+	visits = 10
+	others = 4
+)
 
 // TestStorm kills the daemon at every crash point, and breaks all that is around it, under load. The schedule follows from
 // the seed. It ends with a table.
@@ -109,13 +112,13 @@ type laneKind struct {
 var laneKinds = []laneKind{
 	{"pass", "spool: { mode: auto }", 0, false},
 	{"keep", "spool: { mode: always }", 0, false},
-	{"poison", "spool: { mode: always }, dead_letter: { broker: to, subject: DEAD }", 40, false},
+	{"poison", "spool: { mode: always }, dead_letter: { broker: to, subject: DEAD }", 15, false},
 	{"once", "delivery: exactly-once, max_outage: 5m", 0, true},
-	{"once-poison", "delivery: exactly-once, max_outage: 5m, dead_letter: { broker: to, subject: DEAD }", 40, true},
+	{"once-poison", "delivery: exactly-once, max_outage: 5m, dead_letter: { broker: to, subject: DEAD }", 15, true},
 }
 
 const (
-	stormRate   = 250 // messages that each lane is sent in a second; longRate in the long form
+	stormRate   = 120 // messages that each lane is sent in a second; longRate in the long form
 	longRate    = 450
 	stormWindow = 256 // in_flight and prefetch
 )
@@ -151,7 +154,7 @@ brokers:
 defaults:
   broker: { reconnect: { delay: 20ms, max_delay: 100ms }, heartbeat: 2s }
   route: { prefetch: PREFETCH, in_flight: WINDOW, retry: { delay: 20ms, max_delay: 200ms }, max_message_size: 64KiB }
-spool: { dir: DIR, segment_size: 256KiB }
+spool: { dir: DIR, segment_size: 64KiB }
 routes:
 ROUTESadmin: { listen: 127.0.0.1:0 }
 `
