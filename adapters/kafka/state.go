@@ -102,13 +102,19 @@ var errUntold = errors.New("the broker does not tell it")
 
 // setting is one of a topic's.
 func (o positions) setting(admin sarama.ClusterAdmin, topic, name string) (string, error) {
-	entries, err := admin.DescribeConfig(sarama.ConfigResource{Type: sarama.TopicResource, Name: topic, ConfigNames: []string{name}})
+	results, err := admin.DescribeConfigs([]*sarama.ConfigResource{{Type: sarama.TopicResource, Name: topic, ConfigNames: []string{name}}},
+		sarama.DescribeConfigsOptions{})
 	if err != nil {
 		return "", err
 	}
-	for _, e := range entries {
-		if e.Name == name {
-			return e.Value, nil
+	for _, r := range results {
+		if r.ErrorCode != sarama.ErrNoError {
+			return "", r.ErrorCode
+		}
+		for _, e := range r.Configs {
+			if e.Name == name {
+				return e.Value, nil
+			}
 		}
 	}
 	return "", fmt.Errorf("%s: %w", name, errUntold)
