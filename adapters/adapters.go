@@ -31,7 +31,9 @@ type Source interface {
 	// Kind Permanent and settles nothing: it would lose the message.
 	Settle(ctx context.Context, o Outcome, ds ...Delivery) error
 
-	io.Closer // unblocks Receive with Kind Lost; unsettled deliveries go back to the broker; a second Close is harmless
+	// Close unblocks Receive with Kind Lost; unsettled deliveries go back to the broker; a second Close is harmless. Where
+	// Capabilities.SettleConfirmed is false, nil from the first says that the broker has taken note of every settle.
+	io.Closer
 }
 
 // A Target sends messages to one address of one broker. A Target that can take the next messages before the last ones

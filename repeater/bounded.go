@@ -36,11 +36,13 @@ func bounded(ctx context.Context, f func()) bool {
 	}
 }
 
-// closeBounded closes c, or abandons it.
-func closeBounded(c io.Closer) {
+// closeBounded closes c, or abandons it, and reports whether c closed without an error. The object is thrown away whatever
+// it says.
+func closeBounded(c io.Closer) (clean bool) {
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	bounded(ctx, func() { _ = c.Close() }) // the object is thrown away whatever it says
+	var err error
+	return bounded(ctx, func() { err = c.Close() }) && err == nil
 }
 
 // openBounded calls open, or abandons it: what it opens too late is closed.

@@ -174,13 +174,16 @@ func (f *flow) serve(ctx, work context.Context, home <-chan struct{}, src adapte
 	stop()
 	s.finish()
 	wg.Wait()
+	orderly := s.cause() == nil
 	s.kill(errOver) // what is answered from now on is nobody's business
 	s.parked.Wait()
+	if closeBounded(src) && orderly {
+		f.unsettled.confirmed()
+	}
 	f.unsettled.ended(s)
 	for _, l := range f.all() {
 		l.purge()
 	}
-	closeBounded(src)
 	return state
 }
 

@@ -289,6 +289,9 @@ func (r *Repeater) Status() Status {
 	for _, f := range r.flows {
 		s.Routes = append(s.Routes, f.status()...)
 	}
+	if s.Spool != nil {
+		s.Spool.Messages -= min(s.Spool.Messages, r.awaiting())
+	}
 	s.findOldest()
 	return s
 }

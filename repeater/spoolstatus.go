@@ -17,7 +17,7 @@ type SpoolStatus struct {
 	Segments int        `json:"segments"`
 	Free     int        `json:"free_segments"`
 	Damaged  int        `json:"damaged_segments"` // kept as evidence until they are acknowledged
-	Messages uint64     `json:"messages"`         // of all lanes
+	Messages uint64     `json:"messages"`         // of all lanes, without those that are delivered and wait for their settle
 	Oldest   *time.Time `json:"oldest_message_at,omitempty"`
 	Orphans  []Orphan   `json:"orphans"`
 	Recovery *Recovery  `json:"recovery,omitempty"` // what the last start found

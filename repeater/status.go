@@ -167,6 +167,9 @@ func (l *lane) status() LaneStatus {
 	}
 	if b != nil {
 		s.SpooledBytes = b.j.Stats().Bytes
+		if s.Spooled == 0 {
+			s.SpooledBytes = 0 // what is left waits for its settle
+		}
 		s.Oldest = b.oldest()
 	}
 	return s

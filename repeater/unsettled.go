@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/posthouse/posthouse/adapters"
+	"github.com/posthouse/posthouse/routes"
 )
 
 // Receive-side dedupe (delivery.md, section 6; C3, C5, C24). A source gives a delivery out again as long as it has not
@@ -22,6 +23,7 @@ import (
 // their order and sends no more than the prefetch ahead of them, so of a living session the last few prefetches are enough.
 const (
 	keepPrefetches = 8
+	toldPrefetches = routes.SettledLate
 	keepFor        = 10 * time.Minute
 	keepLook       = time.Minute // how often an idle source is looked at
 	keepMost       = 100_000     // entries of lost sessions
@@ -31,6 +33,7 @@ const (
 type unsettled struct {
 	identity adapters.Identity
 	keep     uint64
+	toldFor  uint64
 	confirms bool // nil from Settle means that the source has recorded it
 	silent   bool // it does not tell that it gives a message out again
 
@@ -53,7 +56,7 @@ type late struct {
 
 func newUnsettled(c adapters.Capabilities, source adapters.Address, prefetch int) *unsettled {
 	return &unsettled{
-		identity: c.Identity(source), keep: keepPrefetches * uint64(prefetch), confirms: c.SettleConfirmed, silent: c.Attempts == adapters.CountNone,
+		identity: c.Identity(source), keep: keepPrefetches * uint64(prefetch), toldFor: toldPrefetches * uint64(prefetch), confirms: c.SettleConfirmed, silent: c.Attempts == adapters.CountNone,
 		begun: time.Now(), byID: map[string]*parcel{},
 	}
 }
@@ -101,7 +104,15 @@ func (u *unsettled) gone(ps []*parcel, now time.Time) []*parcel {
 		p.strip()
 		u.told = append(u.told, late{p, u.settled, now})
 	}
-	return u.forgetTold(func(l late) bool { return u.settled-l.settled >= u.keep })
+	return u.forgetTold(func(l late) bool { return u.settled-l.settled >= u.toldFor })
+}
+
+// confirmed notes that the session was closed in order: its source has taken note of every settle.
+func (u *unsettled) confirmed() {
+	u.mu.Lock()
+	ps := u.forgetTold(func(late) bool { return true })
+	u.mu.Unlock()
+	release(ps)
 }
 
 // forgetTold takes the first that may be forgotten. mu is held.
@@ -312,6 +323,20 @@ func (b *store) keeps(seq uint64) bool {
 	delete(b.unsure, seq)
 	delete(b.refused, seq)
 	return true
+}
+
+// awaiting is how many records of all lanes are with their targets and wait for their settle.
+func (r *Repeater) awaiting() (n uint64) {
+	for _, f := range r.flows {
+		for _, l := range f.lanes() {
+			l.mu.Lock()
+			if l.store != nil {
+				n += uint64(l.store.kept)
+			}
+			l.mu.Unlock()
+		}
+	}
+	return n
 }
 
 // release notes that the source will not give out the message of record seq again.

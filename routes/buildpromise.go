@@ -156,7 +156,7 @@ func (b *builder) crowded(p promised, to *Target) {
 		at = p.at("delivery")
 	}
 	b.at(at.node, at.path, Finding{Code: "D002", Message: fmt.Sprintf("%d messages may be in flight to %s, but it remembers %d ids", sum, to.Addr, to.Memory.IDs),
-		Label: "together with all lanes to that address", Help: "make in_flight smaller, or write the duplicate_window that the broker is configured with, if it is larger",
+		Label: "together with all lanes to that address", Help: "make in_flight or, from an amqp source, prefetch smaller, or write the duplicate_window that the broker is configured with, if it is larger",
 		Note: fmt.Sprintf("%s; lanes that go there: %d", b.of(p), lanes)})
 }
 
@@ -166,11 +166,19 @@ func (h homes) flying(rs []*Route, r *Route, to adapters.Address) (messages, lan
 	for _, o := range rs {
 		for i := range o.To {
 			if h.same(o.To[i].Addr, to) && (o.Enabled || o == r) {
-				messages, lanes = messages+o.Window(&o.To[i]), lanes+1
+				messages, lanes = messages+o.Window(&o.To[i])+o.settledLate(), lanes+1
 			}
 		}
 	}
 	return messages, lanes
+}
+
+// settledLate is how many delivered messages an unclean stop may send again besides those in flight.
+func (r *Route) settledLate() int {
+	if r.Delivery == ExactlyOnce && r.Identity == adapters.SourceID {
+		return SettledLate * r.Prefetch
+	}
+	return 0
 }
 
 // sameSettle: one reader settles a message once for all routes, before they send it or after.

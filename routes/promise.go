@@ -17,6 +17,10 @@ const (
 	ExactlyOnce Delivery = "exactly-once"  // each target gets it once; such a route spools every message
 )
 
+// SettledLate is for how many prefetches of later settles an exactly-once route keeps, and after an unclean stop sends again,
+// what it has settled at a source that confirms no settle (AMQP).
+const SettledLate = 2
+
 // A Memory is how long a target of class T-window knows an id again: so many ids, or so much time. The zero Memory is
 // that of the other classes.
 type Memory struct {

@@ -237,20 +237,22 @@ func (l *link) lost(op string, err error) *adapters.Error {
 // close. The AMQP link is not detached: a closing detach would delete a durable subscription. A peer that does not
 // answer is cut off; nothing here takes longer than three times closeTimeout.
 func (l *link) close() error {
-	done := make(chan struct{})
+	done := make(chan error, 1)
 	go func() {
-		defer close(done)
-		if l.w.why() == nil && !l.p.confirms { // where settling is confirmed there is nothing to wait for
+		err := l.w.why()
+		if err == nil && !l.p.confirms { // where settling is confirmed there is nothing to wait for
 			ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 			defer cancel()
-			_ = l.session.Close(ctx)
+			err = l.session.Close(ctx)
 		}
 		_ = l.conn.Close()
+		done <- err
 	}()
 	patience := time.NewTimer(2 * closeTimeout)
 	defer patience.Stop()
 	select {
-	case <-done:
+	case err := <-done:
+		return err
 	case <-patience.C:
 		l.w.cut(net.ErrClosed)
 		patience.Reset(closeTimeout)
@@ -259,5 +261,7 @@ func (l *link) close() error {
 		case <-patience.C: // the library hangs: its goroutines are abandoned
 		}
 	}
-	return nil
+	return errCloseSilent
 }
+
+var errCloseSilent = errors.New("the broker did not answer the end of the session")

@@ -18,6 +18,14 @@ type amqpEnd struct {
 	prefix string // of a queue's address for the client
 	admin  *broker.RabbitAdmin
 	own    *broker.Broker // nil if it is shared
+	unique bool           // the route may go by its message-ids
+}
+
+// identified is the end with message-ids that the route may go by.
+func (e *amqpEnd) identified() *amqpEnd {
+	own := *e
+	own.unique = true
+	return &own
 }
 
 // sharedArtemis is the Artemis of all tests.
@@ -77,7 +85,9 @@ func (e *amqpEnd) yaml(at string) string {
 
 // As a source.
 
-func (e *amqpEnd) from(name string) string { return "queue: " + name }
+func (e *amqpEnd) from(name string) string {
+	return fmt.Sprintf("queue: %s, unique_ids: %v", name, e.unique)
+}
 
 // regives: without ids of its own, what was not settled comes again as any other message does.
 func (e *amqpEnd) regives() bool { return true }
@@ -131,7 +141,7 @@ type amqpSend struct {
 
 func (a *amqpSender) send(ctx context.Context, m message, done func(outcome)) {
 	w := &amqp.Message{Data: [][]byte{m.body}, Header: &amqp.MessageHeader{Durable: true, Priority: 4},
-		ApplicationProperties: map[string]any{}}
+		Properties: &amqp.MessageProperties{MessageID: m.headers[headerID]}, ApplicationProperties: map[string]any{}}
 	for name, v := range m.headers {
 		w.ApplicationProperties[name] = v
 	}

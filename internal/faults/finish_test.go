@@ -59,7 +59,11 @@ func (x *trial) quiet(s status) bool {
 
 // keeps says that records stay for a while after they have arrived, to be recognised: their source may give them out again
 // that a daemon, killed, had not settled for certain (C24).
-func (x *trial) keeps() bool { return x.r.once && x.h.kills > 0 }
+// A source that confirms no settle may do so at any time.
+func (x *trial) keeps() bool {
+	_, silent := x.r.from.(*amqpEnd)
+	return x.r.once && (x.h.kills > 0 || silent)
+}
 
 // verdict is the last word on a lane, once no daemon runs.
 func (x *trial) verdict() {
