@@ -52,7 +52,7 @@ type opening func(ctx context.Context, addresses []string) (any, error)
 // ends of the gate wait; what is wrong with one end only (no right, no such queue) is retried slowly by that end alone.
 // home is closed when the end shall be closed and opened again, because its broker's first address is back; it may be nil.
 func (g *gate) open(ctx context.Context, e *end, try opening) (home <-chan struct{}, err error) {
-	for {
+	for denied := 0; ; {
 		if err := g.trouble(); err != nil {
 			e.set(LinkDown, err)
 		}
@@ -66,13 +66,20 @@ func (g *gate) open(ctx context.Context, e *end, try opening) (home <-chan struc
 			return nil, ctx.Err()
 		case adapters.KindOf(err).Definite():
 			e.set(LinkBlocked, err)
-			if !wait(ctx, jittered(g.slow, 0.2)) {
+			if !wait(ctx, g.patience(denied)) {
 				return nil, ctx.Err()
 			}
+			denied++
 		default:
 			e.set(LinkDown, err)
 		}
 	}
+}
+
+// patience is the pause after a definite answer of the broker to so many others. It doubles up to the slow one: a broker that
+// is going down, or is not all there yet, may say things that an operator need not mend.
+func (g *gate) patience(before int) time.Duration {
+	return jittered(min(g.slow, time.Second<<min(before, 16)), 0.2)
 }
 
 // attempt waits for admission, tries once, and notes the result before anybody else is admitted.

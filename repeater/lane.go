@@ -183,13 +183,21 @@ func (l *lane) linkAfter(f fate) LinkState {
 	return f.link
 }
 
+// slowPause is that of the gate; a message that the lane stops at is tried slowly from the start.
+func (l *lane) slowPause() time.Duration {
+	if l.isStuck() {
+		return jittered(l.gate.slow, 0.2)
+	}
+	return l.gate.patience(l.streak - 1)
+}
+
 func (l *lane) rest(stop context.Context, p pause) {
 	switch p {
 	case pauseRetry:
 		wait(stop, l.back.next())
 	case pauseSlow:
 		select {
-		case <-time.After(jittered(l.gate.slow, 0.2)):
+		case <-time.After(l.slowPause()):
 		case <-l.nudge:
 		case <-stop.Done():
 		}

@@ -515,7 +515,7 @@ func (l *ledger) bounded() {
 	}
 	ahead := l.route.Batch.Count
 	if l.once || l.atMost {
-		ahead = 3 * l.route.InFlight // the next transaction, and what is tried again
+		ahead = 4 * l.route.InFlight // the next transaction, and what is tried again
 	}
 	for _, lane := range l.rep.Status().Routes[0].Lanes {
 		if lane.InFlight > l.route.InFlight || lane.Waiting+lane.InFlight > l.route.Prefetch+l.route.InFlight+max(ahead, l.route.Batch.Count) {

@@ -429,3 +429,20 @@ func TestC19_SpoolOfAnotherDirectoryIsRefused(t *testing.T) {
 		t.Errorf("after it was accepted: %v", err)
 	}
 }
+
+// A broker that is going down may say that a queue is not there. It is asked again soon, and slowly only when it insists.
+func TestMissingIsAskedAgainSoon(t *testing.T) {
+	spooling(t, routes.SpoolAuto, func(d *depot) {
+		d.opts.Slow = time.Hour
+		d.brokers["b"].SetRules("out", mem.Rules{Missing: true})
+		d.start()
+		d.until("refused", func() bool { return d.lane().Link.State == "blocked" })
+		d.brokers["b"].SetRules("out", mem.Rules{})
+		begin := time.Now()
+		d.up()
+		if took := time.Since(begin); took > 5*time.Second {
+			t.Errorf("asked again after %v", took)
+		}
+		d.halt()
+	})
+}
