@@ -1,7 +1,6 @@
 package routes
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"strings"
@@ -71,16 +70,6 @@ func plural(n int, word string) string {
 		return "1 " + word
 	}
 	return fmt.Sprintf("%d %ss", n, word)
-}
-
-// JSON writes all findings as one array.
-func (fs Findings) JSON(w io.Writer) error {
-	if fs == nil {
-		fs = Findings{}
-	}
-	e := json.NewEncoder(w)
-	e.SetEscapeHTML(false)
-	return e.Encode(fs)
 }
 
 // GitHub writes all findings as workflow commands, one line each, which GitHub shows beside the lines of the file.
