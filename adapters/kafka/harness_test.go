@@ -169,7 +169,11 @@ func (h *harness) records(t testing.TB, topic string, n int) []*kgo.Record {
 	defer cancel()
 	adm := kadm.NewClient(h.admin)
 	group := topic + ".taken"
-	done, err := adm.FetchOffsets(ctx, group)
+	var done kadm.OffsetResponses
+	err := coordinated(ctx, func() (err error) {
+		done, err = adm.FetchOffsets(ctx, group)
+		return err
+	})
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		t.Fatalf("take: %v", err)
 	}
@@ -202,10 +206,24 @@ func (h *harness) records(t testing.TB, topic string, n int) []*kgo.Record {
 	for _, r := range rs {
 		next.AddOffset(topic, r.Partition, r.Offset+1, -1)
 	}
-	if err := adm.CommitAllOffsets(ctx, group, next); err != nil {
+	if err := coordinated(ctx, func() error { return adm.CommitAllOffsets(ctx, group, next) }); err != nil {
 		t.Fatalf("take: %v", err)
 	}
 	return rs
+}
+
+// coordinated calls f until the broker has a coordinator for the group.
+func coordinated(ctx context.Context, f func() error) (err error) {
+	for {
+		if err = f(); !errors.Is(err, kerr.CoordinatorNotAvailable) && !errors.Is(err, kerr.CoordinatorLoadInProgress) && !errors.Is(err, kerr.NotCoordinator) {
+			return err
+		}
+		select {
+		case <-time.After(100 * time.Millisecond):
+		case <-ctx.Done():
+			return err
+		}
+	}
 }
 
 // committed is the group's position in a partition, -1 if there is none.
@@ -213,7 +231,11 @@ func (h *harness) committed(t testing.TB, a adapters.Address, partition int32) i
 	t.Helper()
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	os, err := kadm.NewClient(h.admin).FetchOffsets(ctx, groupOf(h.Config(t, nil), a))
+	var os kadm.OffsetResponses
+	err := coordinated(ctx, func() (err error) {
+		os, err = kadm.NewClient(h.admin).FetchOffsets(ctx, groupOf(h.Config(t, nil), a))
+		return err
+	})
 	if err != nil && !errors.Is(err, kerr.GroupIDNotFound) {
 		t.Fatalf("positions: %v", err)
 	}
