@@ -230,10 +230,11 @@ func (p *parcel) passOn(it *item) bool {
 	if p.begun.Load() == begunYes {
 		it.begin() // what becomes of it at a stop is the same in all lanes
 	}
-	if !confirmed {
-		o.twin = it
+	if confirmed {
+		it.rec = o.rec
+	} else {
+		o.twin = it // and gets the record with the answer
 	}
-	it.rec = o.rec
 	p.mu.Unlock()
 	if confirmed {
 		it.begin()
