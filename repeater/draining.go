@@ -134,6 +134,7 @@ func (b *store) unreadable(err error) bool {
 func (b *store) again(seq uint64) (spool.Item, bool) {
 	b.l.mu.Lock()
 	delete(b.held, seq)
+	b.reading = seq // until it is in the queue nothing else says that it is not with the target
 	b.l.mu.Unlock()
 	rec, ready, err := b.j.Reader(seq).TryNext()
 	if err != nil {

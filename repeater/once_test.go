@@ -322,3 +322,24 @@ func TestBecomesExactlyOnceWithABacklog(t *testing.T) {
 		d.halt()
 	})
 }
+
+// What waits behind a refused message of its key is not with the target, whatever its transactions have passed.
+func TestParkedRecordsAreHoles(t *testing.T) {
+	once(t, mem.Options{Tx: true}, func(d *depot) {
+		d.r.Order, d.r.OnPoison, d.r.MaxAttempts = routes.OrderPerKey, routes.PoisonHold, 3
+		d.brokers["b"].SetRules("out", refuses(7))
+		d.brokers["a"].Put("in", keyed(0, 200)...)
+		d.start()
+		d.until("the other keys have passed", func() bool { n, _ := d.brokers["b"].Len("out"); return n == 161 })
+		d.empty("a", "in")
+		d.powerFailure()
+		d.brokers["b"].SetRules("out", mem.Rules{})
+		got := byKey(numbers(d.take("b", "out", 200)))
+		for key, ns := range got {
+			if len(ns) != 40 || !slices.IsSorted(ns) {
+				t.Errorf("key %d: %v", key, ns)
+			}
+		}
+		d.halt()
+	})
+}

@@ -69,6 +69,7 @@ type store struct {
 	kept      int                  // of the records: the target has them, and only their settle is waited for
 	settling  map[uint64]bool      // records whose settle is not confirmed: whether the target has them (exactly-once)
 	at        adapters.Position    // of the target, where the lane sends transactions
+	reading   uint64               // the record set aside that was read again last
 	tried     uint64               // the highest record of a transaction that was begun
 	certain   bool                 // a second send is recognised, or there is none: nothing is flagged
 	exact     bool                 // a record is marked done only when its settle is confirmed
@@ -303,6 +304,7 @@ func (b *store) done(seq uint64) {
 	b.unmarked++
 	b.top = max(b.top, seq)
 	b.freeKey(seq)
+	b.closeHole(seq)
 	delete(b.unsure, seq)
 	delete(b.firsts, seq)
 	delete(b.refused, seq)

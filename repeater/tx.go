@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
 	"time"
 
@@ -116,22 +117,36 @@ func (b *store) positionWith(its []*item) adapters.Position {
 		sent[it.seq] = true
 		p.Last = max(p.Last, it.seq)
 	}
+	holes := map[uint64]bool{}
 	hole := func(seq uint64) {
 		if seq < p.Last && !sent[seq] && !b.at.Has(seq) {
-			p.Holes = append(p.Holes, seq)
+			holes[seq] = true
 		}
+	}
+	for _, seq := range b.at.Holes { // also those that this life has not come to yet
+		hole(seq)
 	}
 	for seq := range b.fed {
 		hole(seq)
 	}
 	for seq := range b.held {
-		if !b.fed[seq] {
-			hole(seq)
-		}
+		hole(seq)
 	}
-	slices.Sort(p.Holes)
+	for seq := range b.lines.parked {
+		hole(seq)
+	}
+	hole(b.reading)
+	delete(holes, 0)
+	p.Holes = slices.Sorted(maps.Keys(holes))
 	b.tried = max(b.tried, p.Last)
 	return p
+}
+
+// closeHole notes that record seq is done, by a transaction or as a dead letter. lane.mu is held.
+func (b *store) closeHole(seq uint64) {
+	if i, is := slices.BinarySearch(b.at.Holes, seq); is {
+		b.at.Holes = slices.Delete(slices.Clone(b.at.Holes), i, i+1)
+	}
 }
 
 // reached notes that a transaction is committed.
