@@ -48,6 +48,7 @@ func (b *builder) table() *Table {
 		b.checkAsides(t.Routes)
 		b.checkPromises()
 	}
+	t.homes, t.traffic = b.homes, b.homes.trafficOf(t.Routes)
 	t.trust()
 	t.Admin = b.admin(b.root.get("admin"))
 	b.warnHomeless()

@@ -88,9 +88,9 @@ func (b *builder) checkAsides(rs []*Route) {
 		at    *value
 		route *Route
 	}
-	told := map[cause]bool{}
+	told, readers := map[cause]bool{}, b.readersOf(rs)
 	for _, a := range b.asides {
-		if f, r := b.objection(a, rs); r != nil && !told[cause{a.at, r}] {
+		if f, r := b.objection(a, readers); r != nil && !told[cause{a.at, r}] {
 			told[cause{a.at, r}] = true
 			f.Code, f.Help = "D006", "name a place that no route of the file reads or writes, or write dead_letter: local"
 			b.at(place(a.at), a.at.path, f)
@@ -99,7 +99,7 @@ func (b *builder) checkAsides(rs []*Route) {
 }
 
 // objection is what speaks against a place for dead letters, and the route that is in the way; nil if nothing is.
-func (b *builder) objection(a aside, rs []*Route) (Finding, *Route) {
+func (b *builder) objection(a aside, readers map[string][]*Route) (Finding, *Route) {
 	r, to := a.route, a.route.DeadLetter.Addr
 	if b.homes.feeds(to, r.From) {
 		return Finding{Message: fmt.Sprintf("dead_letter of route %q equals its source: %s", r.Name, r.From), Label: "dead letters would come back"}, r
@@ -107,7 +107,7 @@ func (b *builder) objection(a aside, rs []*Route) (Finding, *Route) {
 	if slices.ContainsFunc(r.To, func(t Target) bool { return b.homes.same(t.Addr, to) }) {
 		return Finding{Message: fmt.Sprintf("dead_letter of route %q equals one of its targets: %s", r.Name, to), Label: "dead letters would mix with what was delivered"}, r
 	}
-	reader := b.readerOf(rs, r, to)
+	reader := b.readerOf(readers[b.homes.of(to).Broker], r, to)
 	if reader == nil {
 		return Finding{}, nil
 	}
@@ -115,10 +115,22 @@ func (b *builder) objection(a aside, rs []*Route) (Finding, *Route) {
 		Note: fmt.Sprintf("it is at line %d; a route that is meant to carry dead letters on belongs into a file of its own", reader.Line)}, reader
 }
 
+// readersOf are the enabled routes by the broker that they read.
+func (b *builder) readersOf(rs []*Route) map[string][]*Route {
+	readers := map[string][]*Route{}
+	for _, r := range rs {
+		if r.Enabled {
+			at := b.homes.of(r.From).Broker
+			readers[at] = append(readers[at], r)
+		}
+	}
+	return readers
+}
+
 // readerOf finds a route that runs together with owner and reads what is written to an address.
 func (b *builder) readerOf(rs []*Route, owner *Route, to adapters.Address) *Route {
 	for _, r := range rs {
-		if r.Enabled && owner.Enabled && b.homes.feeds(to, r.From) {
+		if owner.Enabled && b.homes.feeds(to, r.From) {
 			return r
 		}
 	}

@@ -2,7 +2,6 @@ package routes
 
 import (
 	"fmt"
-	"reflect"
 
 	"github.com/posthouse/posthouse/adapters"
 )
@@ -129,25 +128,31 @@ func (b *builder) outage(p promised, to *Target) {
 
 // checkPromises looks at what several routes do with one place.
 func (b *builder) checkPromises() {
-	for i, p := range b.promised {
+	all, readers := b.homes.trafficOf(b.promisers()), map[string]promised{}
+	for _, p := range b.promised {
 		for j := range p.route.To {
-			b.crowded(p, &p.route.To[j])
+			b.crowded(p, &p.route.To[j], all)
 		}
-		b.sameSettle(p, b.promised[:i])
+		b.sameSettle(p, readers)
 	}
+}
+
+// promisers are the routes of all promises.
+func (b *builder) promisers() []*Route {
+	rs := make([]*Route, len(b.promised))
+	for i, p := range b.promised {
+		rs[i] = p.route
+	}
+	return rs
 }
 
 // crowded: what is in flight to an address at once must fit among the ids that it remembers, or the first of them is
 // forgotten before it is confirmed.
-func (b *builder) crowded(p promised, to *Target) {
+func (b *builder) crowded(p promised, to *Target, all traffic) {
 	if p.route.Delivery != ExactlyOnce || to.Memory.IDs == 0 {
 		return
 	}
-	var rs []*Route
-	for _, o := range b.promised {
-		rs = append(rs, o.route)
-	}
-	sum, lanes := b.homes.flying(rs, p.route, to.Addr)
+	sum, lanes := b.homes.flying(all, p.route, to.Addr)
 	if sum < to.Memory.IDs {
 		return
 	}
@@ -160,17 +165,17 @@ func (b *builder) crowded(p promised, to *Target) {
 		Note: fmt.Sprintf("%s; lanes that go there: %d", b.of(p), lanes)})
 }
 
-// flying is how many messages may be in flight to an address when r runs beside what else of rs is enabled, and on how
-// many lanes.
-func (h homes) flying(rs []*Route, r *Route, to adapters.Address) (messages, lanes int) {
-	for _, o := range rs {
-		for i := range o.To {
-			if h.same(o.To[i].Addr, to) && (o.Enabled || o == r) {
-				messages, lanes = messages+o.Window(&o.To[i])+o.settledLate(), lanes+1
-			}
-		}
+// flying is how many messages may be in flight to an address when r runs beside what else is enabled, and on how many
+// lanes.
+func (h homes) flying(all traffic, r *Route, to adapters.Address) (messages, lanes int) {
+	l := all[h.spotOf(to)]
+	if !r.Enabled {
+		own := traffic{}
+		h.add(own, r)
+		o := own[h.spotOf(to)]
+		l.messages, l.lanes = l.messages+o.messages, l.lanes+o.lanes
 	}
-	return messages, lanes
+	return l.messages, l.lanes
 }
 
 // settledLate is how many delivered messages an unclean stop may send again besides those in flight.
@@ -181,22 +186,26 @@ func (r *Route) settledLate() int {
 	return 0
 }
 
-// sameSettle: one reader settles a message once for all routes, before they send it or after.
-func (b *builder) sameSettle(p promised, before []promised) {
-	for _, o := range before {
-		if !o.route.Enabled || !p.route.Enabled || !reflect.DeepEqual(o.route.From, p.route.From) || o.route.From.Broker == "" {
-			continue
-		}
-		if (o.route.Delivery == AtMostOnce) == (p.route.Delivery == AtMostOnce) {
-			return // whatever there is to say has been said of the first of them
-		}
-		at := p.at("delivery")
-		if at == nil {
-			at = o.at("delivery")
-		}
-		b.at(at.node, at.path, Finding{Code: "D008", Message: fmt.Sprintf("routes %q and %q read %s, and one of them alone is at-most-once", o.route.Name, p.route.Name, o.route.From),
-			Label: "settled before it is sent, or after?", Help: "give both the same delivery, or a source of its own to each: another subscription, group or queue",
-			Note: "routes with an equal source share one reader, which settles a message once"})
+// sameSettle: one reader settles a message once for all routes, before they send it or after. readers has the first enabled
+// route of each source.
+func (b *builder) sameSettle(p promised, readers map[string]promised) {
+	if !p.route.Enabled || p.route.From.Broker == "" {
 		return
 	}
+	key := keyOf(p.route.From)
+	o, ok := readers[key]
+	if !ok {
+		readers[key] = p
+		return
+	}
+	if (o.route.Delivery == AtMostOnce) == (p.route.Delivery == AtMostOnce) {
+		return // whatever there is to say has been said of the first of them
+	}
+	at := p.at("delivery")
+	if at == nil {
+		at = o.at("delivery")
+	}
+	b.at(at.node, at.path, Finding{Code: "D008", Message: fmt.Sprintf("routes %q and %q read %s, and one of them alone is at-most-once", o.route.Name, p.route.Name, o.route.From),
+		Label: "settled before it is sent, or after?", Help: "give both the same delivery, or a source of its own to each: another subscription, group or queue",
+		Note: "routes with an equal source share one reader, which settles a message once"})
 }

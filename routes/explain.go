@@ -35,7 +35,7 @@ func codes() []code {
 		{"Y005", "A merge key, or too many aliases.\nMerge keys (<<) are not read, and a file may use 20 aliases. Shared settings belong under defaults:."},
 		{"Y006", "A number or boolean in an old form.\nYAML reads 010 as 8, and yes as a boolean or as text, depending on the parser. Write 8 or 10, true or false."},
 		{"Y007", "A comment ends an expression.\nYAML ends an unquoted value at a blank and #. Put the expression in single quotes or under a | block; comments inside of it are written // or /* */. A comment behind a whole expression is accepted when two blanks stand before it."},
-		{"Y008", "The file is too large or nested too deep.\nA file has at most 1 MiB, 64 levels and 100,000 values, values behind aliases counted at every use."},
+		{"Y008", "The file is too large or nested too deep.\nA file has at most 4 MiB, 64 levels and 400,000 values, values behind aliases counted at every use."},
 		{"K001", "An unknown key.\nKeys are written in lower case with underscores. Some belong to one type of broker only; the reference page says which. Nothing that is unknown is ignored."},
 		{"K002", "A required key is missing.\nThe help line shows what to add."},
 		{"K003", "A value of the wrong type, or one that cannot be used.\nNumbers, booleans and text are told apart: what YAML reads as a number must be quoted to be text. Values out of range, and values that the adapter of a broker refuses, have this code too."},

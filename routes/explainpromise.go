@@ -61,7 +61,7 @@ func (t *Table) once(r *Route, to *Target) (brief, text string) {
 			fmt.Sprintf("once, as long as an outage is shorter than %s (max_outage, and confirm_timeout before the window of %s ends); after a longer one the lane holds what may have arrived, at most %s, until posthouse resolve",
 				outage, window, plural(w, "message"))
 	}
-	all, _ := homesOf(t.Brokers).flying(t.Routes, r, to.Addr)
+	all, _ := t.flying(r, to)
 	return fmt.Sprintf("it remembers %d ids, and at most %d are in flight there", to.Memory.IDs, all),
 		fmt.Sprintf("once, as long as an outage is shorter than the window of %d ids, of which all lanes to the address have at most %d in flight; what others send there uses it up too",
 			to.Memory.IDs, all)

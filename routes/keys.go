@@ -20,7 +20,7 @@ const settingAside = "0.3"
 const promising = "0.4"
 
 // topologyShape is the whole file.
-func topologyShape() *Shape {
+func makeTopologyShape() *Shape {
 	broker, route := brokerShape(), routeShape()
 	return &Shape{Name: "file", Doc: "One file says what one or more daemons do.", Fields: []*Field{
 		{Name: "version", Type: Count, Required: true, Min: 1, Max: 1, Since: since, Reload: RestartProcess,
@@ -80,7 +80,7 @@ func adminShape() *Shape {
 	}}
 }
 
-func brokerShape() *Shape {
+func makeBrokerShape() *Shape {
 	reachedAtOne := []string{"amqp", "nats"} // the addresses of a Kafka cluster are only where it is asked first
 	return &Shape{Name: "broker", Doc: "A message system that the daemon connects to.", Fields: append([]*Field{
 		{Name: "type", Type: Word, Words: []string{"amqp", "kafka", "nats"}, Required: true, Since: since, Reload: RestartBroker,
@@ -173,7 +173,7 @@ func embeddedShape() *Shape {
 	}}
 }
 
-func routeShape() *Shape {
+func makeRouteShape() *Shape {
 	return &Shape{Name: "route", Doc: "One source and one or more targets.", Fields: append([]*Field{
 		{Name: "name", Type: Name, Required: true, Since: since, Reload: RestartRoute, Example: "name: orders", Doc: "Its name everywhere; unique in the file."},
 		{Name: "from", Type: Object, Of: sourceShape(), Required: true, Since: since, Reload: RestartRoute,
@@ -229,7 +229,7 @@ func fateFields() []*Field {
 }
 
 // deadLetterShape is a target without a name and a key: a dead letter stays as it came.
-func deadLetterShape() *Shape {
+func makeDeadLetterShape() *Shape {
 	out := &Shape{Name: "dead_letter", Doc: "Where messages are set aside, if not in the directory of the spool. It must exist, and no route of the file may read from it (D006)."}
 	for _, f := range targetShape().Fields {
 		if f.Name != "name" && f.Name != "key" {
@@ -293,7 +293,7 @@ func retryShape() *Shape {
 	}}
 }
 
-func sourceShape() *Shape {
+func makeSourceShape() *Shape {
 	amqp, kafka, nats := []string{"amqp"}, []string{"kafka"}, []string{"nats"}
 	return &Shape{Name: "from", Doc: "The source of a route.", Fields: []*Field{
 		{Name: "broker", Type: BrokerRef, Required: true, Since: since, Reload: RestartRoute, Example: "broker: NAME", Doc: "A name of brokers:."},
@@ -311,7 +311,7 @@ func sourceShape() *Shape {
 	}}
 }
 
-func targetShape() *Shape {
+func makeTargetShape() *Shape {
 	nats := []string{"nats"}
 	return &Shape{Name: "to", Doc: "A target of a route.", Fields: []*Field{
 		{Name: "broker", Type: BrokerRef, Required: true, Since: since, Reload: RestartRoute, Example: "broker: NAME", Doc: "A name of brokers:."},

@@ -6,7 +6,6 @@ import (
 	"io"
 	"maps"
 	"os"
-	"reflect"
 	"slices"
 	"time"
 
@@ -21,6 +20,9 @@ type Table struct {
 	Routes  []*Route // in file order, those that are not enabled too
 	Spool   *Spool   // nil when the file has no spool section
 	Admin   Admin
+
+	homes   homes   // of Brokers
+	traffic traffic // of Routes
 }
 
 // A Broker is a message system that the daemon connects to.
@@ -121,14 +123,16 @@ type Log struct {
 // reader. Groups and routes are in file order.
 func (t *Table) Flows() [][]*Route {
 	var out [][]*Route
+	at := map[string]int{}
 	for _, r := range t.Routes {
 		if !r.Enabled {
 			continue
 		}
-		i := slices.IndexFunc(out, func(g []*Route) bool { return reflect.DeepEqual(g[0].From, r.From) })
-		if i < 0 {
-			out = append(out, []*Route{r})
-			continue
+		key := keyOf(r.From)
+		i, ok := at[key]
+		if !ok {
+			i = len(out)
+			at[key], out = i, append(out, nil)
 		}
 		out[i] = append(out[i], r)
 	}

@@ -15,10 +15,10 @@ import (
 
 // The limits of a file.
 const (
-	MaxBytes   = 1 << 20 // bytes of a file
+	MaxBytes   = 4 << 20 // bytes of a file
 	MaxDepth   = 64      // nesting of maps and lists
 	MaxAliases = 20      // aliases in a file
-	maxNodes   = 100_000 // nodes, those reached through aliases counted again
+	maxNodes   = 400_000 // nodes, those reached through aliases counted again
 
 	maxProblems = 1000 // kept; a file with more is not an operator's
 )
@@ -95,8 +95,8 @@ type Document struct {
 func Parse(src []byte) (*Document, []Problem) {
 	if len(src) > MaxBytes {
 		return &Document{}, []Problem{{Code: "Y008", Line: 1, Col: 1, EndCol: 1,
-			Message: "the file is larger than 1 MiB, the most that is read",
-			Help:    "is this the right file? a topology of a thousand routes has about 200 KiB"}}
+			Message: "the file is larger than 4 MiB, the most that is read",
+			Help:    "is this the right file? a topology of ten thousand routes has about 2 MiB"}}
 	}
 	src = []byte(strings.TrimPrefix(string(src), "\ufeff"))
 	d := &Document{lines: splitLines(string(src))}
@@ -254,17 +254,27 @@ func (c *converter) pairs(n *yaml.Node, out *Node, depth int) {
 
 // tag returns the tag as it is written: the library rewrites known ones and forgets a lone "!".
 func (c *converter) tag(n *yaml.Node) string {
-	rest := []rune(c.doc.Line(n.Line))
-	rest = rest[min(max(n.Column-1, 0), len(rest)):]
+	rest := fromRune(c.doc.Line(n.Line), n.Column-1)
 	if len(rest) > 0 && rest[0] == '!' && n.Style&(yaml.SingleQuotedStyle|yaml.DoubleQuotedStyle) == 0 || n.Style&yaml.TaggedStyle != 0 {
 		if len(rest) == 0 || rest[0] != '!' {
 			return n.Tag
 		}
-		word, _, _ := strings.Cut(string(rest), " ")
+		word, _, _ := strings.Cut(rest, " ")
 		if strings.ContainsAny(word, ",]}") {
 			word = word[:strings.IndexAny(word+",", ",]}")]
 		}
 		return word
+	}
+	return ""
+}
+
+// fromRune is what is left of s behind its first n runes.
+func fromRune(s string, n int) string {
+	for i := range s {
+		if n <= 0 {
+			return s[i:]
+		}
+		n--
 	}
 	return ""
 }

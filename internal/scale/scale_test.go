@@ -1,0 +1,325 @@
+package scale
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nats.go/jetstream"
+
+	"github.com/posthouse/posthouse/internal/testbed/broker"
+)
+
+var (
+	routeCount = flag.Int("routes", 500, "how many routes")
+	binary     = flag.String("posthouse", "", "measure this program instead of the one of this tree")
+	linger     = flag.Duration("linger", 0, "keep the daemon for as long, to look at it")
+)
+
+const (
+	brokerCount = 20
+
+	// patience bounds every wait for an event. It decides nothing but when a broken test gives up.
+	patience = 2 * time.Minute
+)
+
+func TestMain(m *testing.M) {
+	if what := os.Getenv(serversEnv); what != "" { // this is not a test, but the brokers of one
+		if err := serve(what); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// topology has n routes, each from one broker to the next.
+func topology(at []string, n int, dir string) []byte {
+	var b bytes.Buffer
+	fmt.Fprintf(&b, "version: 1\nspool: { dir: %s }\nadmin: { listen: 127.0.0.1:0 }\nbrokers:\n", dir)
+	for i, a := range at {
+		fmt.Fprintf(&b, "  b%02d: { type: nats, addresses: [\"nats://%s\"] }\n", i, a)
+	}
+	b.WriteString("routes:\n")
+	for i := range n {
+		fmt.Fprintf(&b, "  - { name: r%05d, from: { broker: b%02d, stream: in, subject: in.%05d }, to: { broker: b%02d, subject: out.%05d } }\n",
+			i, i%len(at), i, (i+1)%len(at), i)
+	}
+	return b.Bytes()
+}
+
+func program(t *testing.T) string {
+	t.Helper()
+	if *binary != "" {
+		return *binary
+	}
+	path := filepath.Join(t.TempDir(), "posthouse")
+	if out, err := exec.Command("go", "build", "-o", path, "../../cmd/posthouse").CombinedOutput(); err != nil {
+		t.Fatalf("build posthouse: %v\n%s", err, out)
+	}
+	return path
+}
+
+// A daemon is a running posthouse whose log is counted.
+type daemon struct {
+	child *broker.Child
+	pid   int
+	begun time.Time
+
+	mu    sync.Mutex
+	admin string
+	ups   int
+	other []string // lines of warnings and errors, the last ones
+	seen  chan struct{}
+}
+
+func start(t *testing.T, path, file string) *daemon {
+	t.Helper()
+	cmd := exec.Command(path, "run", "-c", file)
+	stderr, err := cmd.StderrPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	d := &daemon{begun: time.Now(), seen: make(chan struct{}, 1)}
+	if d.child, err = broker.StartChild(cmd); err != nil {
+		t.Fatal(err)
+	}
+	d.pid = cmd.Process.Pid
+	t.Cleanup(func() {
+		d.child.SignalGroup(syscall.SIGKILL)
+		<-d.child.Done()
+	})
+	go d.read(stderr)
+	return d
+}
+
+func (d *daemon) read(r io.Reader) {
+	sc := bufio.NewScanner(r)
+	sc.Buffer(nil, 1<<20)
+	for sc.Scan() {
+		d.mu.Lock()
+		switch line := sc.Bytes(); {
+		case bytes.Contains(line, []byte(`"link is up"`)):
+			d.ups++
+		case bytes.Contains(line, []byte(`"admin"`)):
+			var l struct{ Admin string }
+			_ = json.Unmarshal(line, &l) // checked by whoever needs it
+			d.admin = l.Admin
+		case !bytes.Contains(line, []byte(`"INFO"`)):
+			d.other = append(d.other[max(0, len(d.other)-20):], string(line))
+		}
+		d.mu.Unlock()
+		select {
+		case d.seen <- struct{}{}:
+		default:
+		}
+	}
+}
+
+// attached waits until n ends have said that they are up, and returns how long that took since the start.
+func (d *daemon) attached(t *testing.T, n int) time.Duration {
+	t.Helper()
+	late := time.After(patience)
+	for {
+		d.mu.Lock()
+		ups, other := d.ups, strings.Join(d.other, "\n")
+		d.mu.Unlock()
+		if ups >= n {
+			return time.Since(d.begun)
+		}
+		select {
+		case <-d.seen:
+		case <-d.child.Done():
+			t.Fatalf("the daemon ended by itself, exit code %d, %d of %d ends up\n%s", d.child.ExitCode(), ups, n, other)
+		case <-late:
+			t.Fatalf("only %d of %d ends are up\n%s", ups, n, other)
+		}
+	}
+}
+
+func (d *daemon) stop(t *testing.T) time.Duration {
+	t.Helper()
+	begun := time.Now()
+	d.child.SignalGroup(syscall.SIGTERM)
+	select {
+	case <-d.child.Done():
+	case <-time.After(patience):
+		t.Fatal("the daemon does not end")
+	}
+	if code := d.child.ExitCode(); code != 0 {
+		t.Errorf("the daemon ended with exit code %d", code)
+	}
+	return time.Since(begun)
+}
+
+// get reads a page of the daemon's admin interface.
+func (d *daemon) get(t *testing.T, path string) []byte {
+	t.Helper()
+	d.mu.Lock()
+	admin := d.admin
+	d.mu.Unlock()
+	resp, err := http.Get("http://" + admin + path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	page, err := io.ReadAll(resp.Body)
+	if err != nil || resp.StatusCode != http.StatusOK {
+		t.Fatalf("GET %s: %s %v", path, resp.Status, err)
+	}
+	return page
+}
+
+// metric is the value of a metric without labels.
+func metric(page []byte, name string) float64 {
+	for line := range strings.SplitSeq(string(page), "\n") {
+		if value, ok := strings.CutPrefix(line, name+" "); ok {
+			f, _ := strconv.ParseFloat(value, 64)
+			return f
+		}
+	}
+	return -1
+}
+
+// sockets counts the TCP connections of the process that are established.
+func (d *daemon) sockets(t *testing.T) (n int) {
+	t.Helper()
+	dir := fmt.Sprintf("/proc/%d/fd", d.pid)
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, e := range entries {
+		if to, err := os.Readlink(filepath.Join(dir, e.Name())); err == nil && strings.HasPrefix(to, "socket:") {
+			n++
+		}
+	}
+	return n
+}
+
+// resident is the resident memory of the process in bytes.
+func (d *daemon) resident(t *testing.T) int {
+	t.Helper()
+	b, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", d.pid))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for line := range strings.SplitSeq(string(b), "\n") {
+		var kib int
+		if _, err := fmt.Sscanf(line, "VmRSS: %d kB", &kib); err == nil {
+			return kib << 10
+		}
+	}
+	t.Fatal("no resident memory in /proc")
+	return 0
+}
+
+// TestTenThousandRoutes: a daemon of ten thousand routes over twenty brokers is up in seconds, takes little memory for each,
+// has few connections, and every route moves a message.
+func TestTenThousandRoutes(t *testing.T) {
+	n := *routeCount
+	at := servers(t, brokerCount)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "topology.yaml")
+	text := topology(at, n, filepath.Join(dir, "spool"))
+	if err := os.WriteFile(file, text, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	path := program(t)
+	checked := time.Now()
+	if out, err := exec.Command(path, "check", file).CombinedOutput(); err != nil {
+		t.Fatalf("check: %v\n%s", err, out)
+	}
+	t.Logf("%d routes, %d bytes: check %v", n, len(text), time.Since(checked).Round(time.Millisecond))
+	for _, what := range []string{"first start", "start"} {
+		d := start(t, path, file)
+		up := d.attached(t, 2*n)
+		page := d.get(t, "/metrics")
+		rss := d.resident(t)
+		t.Logf("%s: up in %v; %d MiB resident, %.1f KiB a route; %.0f goroutines, %d sockets, cpu %.2fs", what, up.Round(time.Millisecond),
+			rss>>20, float64(rss-150<<20)/1024/float64(n), metric(page, "go_goroutines"), d.sockets(t), metric(page, "process_cpu_seconds_total"))
+		if *linger > 0 {
+			<-time.After(*linger)
+			t.Logf("later: %d MiB", d.resident(t)>>20)
+		}
+		move(t, at, n)
+		t.Logf("all moved: %d MiB; stop %v", d.resident(t)>>20, d.stop(t).Round(time.Millisecond))
+	}
+}
+
+// move sends a message through every route and waits until all have arrived.
+func move(t *testing.T, at []string, n int) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	for b, addr := range at {
+		nc, err := nats.Connect("nats://" + addr)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer nc.Close()
+		js, err := jetstream.New(nc)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for i := b; i < n; i += len(at) {
+			if _, err := js.PublishAsync(fmt.Sprintf("in.%05d", i), []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		<-js.PublishAsyncComplete()
+	}
+	for b, addr := range at {
+		want := uint64((n - (b+len(at)-1)%len(at) + len(at) - 1) / len(at))
+		arrived(ctx, t, addr, want)
+	}
+}
+
+// arrived waits until want messages are in the stream out, and takes them away.
+func arrived(ctx context.Context, t *testing.T, addr string, want uint64) {
+	t.Helper()
+	nc, err := nats.Connect("nats://" + addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := js.Stream(ctx, "out")
+	if err != nil {
+		t.Fatal(err)
+	}
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		info, err := s.Info(ctx)
+		if err != nil {
+			t.Fatalf("%s: %v", addr, err)
+		}
+		if info.State.Msgs >= want {
+			break
+		}
+		<-tick.C
+	}
+	if err := s.Purge(ctx); err != nil {
+		t.Fatal(err)
+	}
+}
