@@ -148,9 +148,6 @@ func DecodeDead(id []byte) *bridge.Dead {
 	return d
 }
 
-// errUnwanted says that no route of a source takes a message.
-var errUnwanted = errors.New("no route of its source wants it")
-
 // errLoop says that a message has been on this route before, or made too many hops.
 var errLoop = errors.New("the message has passed this route before, or too many others")
 

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthouse/posthouse/adapters"
@@ -38,6 +39,7 @@ type flow struct {
 	clock   *clock
 	end     *end
 	routes  []*routeRun
+	table   []*routes.Route // those of routes, for routes.Decide
 	ids     *identity
 	grace   time.Duration
 	log     *slog.Logger
@@ -46,6 +48,7 @@ type flow struct {
 
 	unsettled *unsettled
 	owed      *debt
+	halted    atomic.Pointer[adapters.Error] // a route has stopped at a message
 
 	short int // sessions in a row that were lost within the time that makes a link stable
 }
@@ -79,9 +82,10 @@ func (f *flow) run(ctx context.Context) {
 	for _, l := range f.lanes() {
 		lanes.Go(func() { l.run(halt, work) })
 	}
-	for ctx.Err() == nil {
+	for ctx.Err() == nil && f.halt() == nil {
 		f.attach(ctx, work)
 	}
+	<-ctx.Done()
 	stopLanes()
 	lanes.Wait()
 	closeDead() // the last to end: until here a message may become a dead letter
@@ -244,6 +248,9 @@ func (f *flow) receiveAll(ctx context.Context, s *session) error {
 			}
 			f.take(ctx, s, ds)
 		}
+		if err := f.halt(); err != nil {
+			return err
+		}
 		if err != nil {
 			return err
 		}
@@ -254,12 +261,19 @@ func (f *flow) receiveAll(ctx context.Context, s *session) error {
 func (f *flow) take(ctx context.Context, s *session, ds []adapters.Delivery) {
 	ps := make([]parcel, len(ds))
 	out := make(map[*lane][]*item, 1)
+	var said []routes.Decision
 	for i, d := range ds {
 		p := &ps[i]
 		*p = parcel{ctx: ctx, d: d, s: s, f: f, at: time.Now(), size: d.Message.Size()}
 		s.took(p)
+		if f.halt() == nil {
+			said = f.match(p, said[:0])
+		}
+		if f.halt() != nil { // at p, or at one before it
+			p.ready(adapters.Released)
+			continue
+		}
 		before := f.unsettled.enter(p)
-		f.match(p)
 		if len(p.items) == 0 {
 			p.conclude()
 			continue
@@ -282,8 +296,9 @@ func (f *flow) take(ctx context.Context, s *session, ds []adapters.Delivery) {
 	}
 }
 
-// match is step 2, with the first half of step 3. What no route can take is marked as refused, with its reason.
-func (f *flow) match(p *parcel) {
+// match is step 2, with the first half of step 3: said is what the routes make of p, in their order. What no route can
+// take is marked as refused, with its reason.
+func (f *flow) match(p *parcel, said []routes.Decision) []routes.Decision {
 	m, notes := bridge.Restore(p.d.Message, f.caps.Headers, f.trust)
 	m = f.clock.doubtful(m, p.d.Message)
 	p.m = m
@@ -291,48 +306,40 @@ func (f *flow) match(p *parcel) {
 		p.m = m.Clone()
 		p.m.Deliveries = uint32(p.d.Attempt - 1)
 	}
+	if said = routes.Decide(said, f.table, p.m); f.stops(p, said) {
+		return said
+	}
 	wanted := false
-	for _, r := range f.routes {
+	for i, r := range f.routes {
 		r.count.noted(notes)
-		wanted = r.match(p) || wanted
+		wanted = r.match(p, said[i]) || wanted
 	}
-	if !wanted && len(f.routes) > 1 {
-		p.refuse(f.routes[0], reasonUnrouted, errUnwanted)
+	if !wanted {
+		f.unrouted(p)
 	}
+	return said
 }
 
-// match reports whether r's filter wants p, and if so gives p an item for each of r's lanes.
-func (r *routeRun) match(p *parcel) bool {
+// match does what was decided about p, and reports whether p has found its way: items for r's lanes, or to the dead
+// letters.
+func (r *routeRun) match(p *parcel, d routes.Decision) bool {
 	r.count.received(p)
-	if r.route.Filter != nil {
-		ok, err := r.route.Filter.Match(p.m, r.route.Name)
-		if err != nil {
-			return r.unfiltered(p, err)
-		}
-		if !ok {
-			r.count.filtered()
-			return false
-		}
+	switch d.Verdict {
+	case routes.Declined, routes.Preceded:
+		r.count.filtered()
+		return false
+	case routes.Skipped:
+		r.count.filterFailed()
+		return false
+	case routes.SetAside:
+		p.refuse(r, reasonFilter, d.Err)
+		return true
 	}
 	if hops := p.m.Track.Path; slices.Contains(hops, r.hop) || len(hops) >= r.route.MaxHops {
 		p.refuse(r, reasonLoop, errLoop)
 		return true
 	}
 	r.give(p)
-	return true
-}
-
-// unfiltered decides about a message on which the filter failed, and reports whether the route has taken it.
-func (r *routeRun) unfiltered(p *parcel, err error) bool {
-	switch r.route.OnFilterError {
-	case routes.FilterErrorSkip:
-		r.count.filterFailed()
-		return false
-	case routes.FilterErrorMatch:
-		r.give(p)
-	default:
-		p.refuse(r, reasonFilter, err)
-	}
 	return true
 }
 

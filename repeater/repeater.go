@@ -139,6 +139,7 @@ func (r *Repeater) flow(rs []*routes.Route, gates map[string]*gate, m *metrics, 
 		f.limits.MaxSize = max(f.limits.MaxSize, route.MaxMessageSize)
 		f.cfg.Limits = f.limits
 		f.routes = append(f.routes, r.newRoute(route, gates, m, ids))
+		f.table = append(f.table, route)
 	}
 	if f != nil {
 		f.unsettled = newUnsettled(f.caps, f.source, f.limits.Prefetch)

@@ -47,6 +47,7 @@ func (b *builder) table() *Table {
 		t.Routes = b.routes(v.items)
 		b.checkAsides(t.Routes)
 		b.checkPromises()
+		b.checkMatches()
 	}
 	t.homes, t.traffic = b.homes, b.homes.trafficOf(t.Routes)
 	t.trust()

@@ -61,7 +61,7 @@ func (b *builder) deadLetter(v, defaults *value, r *Route) {
 	}
 	b.placeless = true
 	b.nowhere(at)
-	for _, key := range []string{"on_poison", "on_filter_error", "expired"} {
+	for _, key := range []string{"on_poison", "on_filter_error", "expired", "unrouted"} {
 		b.nowhere(firstOf([]*value{v, defaults}, key))
 	}
 }

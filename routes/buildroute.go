@@ -57,6 +57,7 @@ func (b *builder) route(v *value) *Route {
 		r.Filter = b.filter(f)
 	}
 	r.Key = b.key(v)
+	b.matching(c, r)
 	b.routeSpool(v, defaults, c, r)
 	b.fates(v, defaults, c, r)
 	b.promises(v, defaults, c, r)

@@ -49,6 +49,8 @@ func codes() []code {
 		{"R006", "A target equals the source of its route, or another target.\nA route that writes to where it reads would feed itself for ever."},
 		{"R009", "An end does not fit its type of broker.\namqp has queues and topics; kafka has topics; nats reads a stream and writes to a subject. An end names exactly one of them."},
 		{"R010", "A filter is always true or always false.\nIt looks at nothing of the message, so it is either useless or a mistake."},
+		{"R012", "The routes of one source contradict each other.\nRoutes with an equal source share one reader. Each is asked in file order: match: all takes what its filter wants; of those with match: first only the first whose filter says yes; match: otherwise, at most one and without a filter, what no other takes. What nobody takes has one fate, unrouted, for all of them; leave is not possible at a source that is settled in its order (kafka)."},
+		{"R013", "A route that never gets a message.\nAnother route of its source takes every message before it, or, for match: otherwise, there is no other route."},
 		{"F001", "An expression cannot be read.\nThe caret stands where reading stopped. An empty expression is refused because it would match every message: leave the key out for that."},
 		{"F002", "A message has no such field.\nA header is msg.header.NAME, or msg.header[\"NAME\"] where the name is no word."},
 		{"F003", "An expression in SQL's style.\nAND, OR, =, <>, LIKE, BETWEEN and IS NULL are written otherwise here; the help line shows how."},

@@ -21,6 +21,7 @@ func (t *Table) fateLines(r *Route, repeater string) [][2]string {
 	if r.Filter != nil {
 		out = append(out, [2]string{"on_filter_error", r.OnFilterError.text(aside)})
 	}
+	out = append(out, t.matchLines(r, aside)...)
 	return append(out, [2]string{"expired", r.Expired.text()})
 }
 
@@ -108,6 +109,8 @@ func (o OnFilterError) text(aside string) string {
 		return "skip: " + which + "not taken, and counted"
 	case FilterErrorMatch:
 		return "match: " + which + "taken"
+	case FilterErrorStop:
+		return "stop: " + which + "given back, and the source is not read until the cause is mended and the route started again"
 	}
 	return "dead-letter: " + which + aside
 }

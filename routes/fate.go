@@ -31,6 +31,7 @@ const (
 	FilterErrorDeadLetter OnFilterError = "dead-letter" // set aside
 	FilterErrorSkip       OnFilterError = "skip"        // as if the filter had said no, and counted
 	FilterErrorMatch      OnFilterError = "match"       // as if it had said yes
+	FilterErrorStop       OnFilterError = "stop"        // nothing more is taken until somebody has mended the cause
 )
 
 // Expired is what becomes of a message whose expiry has passed.

@@ -24,6 +24,7 @@ type ends struct {
 	check            func(c adapters.Config, as []adapters.Address) error
 	aside            bool // a source can put messages aside
 	stops            bool // a refused message stops the later ones
+	settle           adapters.Grain
 	class            adapters.Class
 	identity         adapters.Identity
 }
@@ -34,7 +35,7 @@ func (e ends) Capabilities(c adapters.Config) adapters.Capabilities {
 	if c.Options.String("dialect", "") == "artemis" {
 		e.class = adapters.ClassWindow
 	}
-	return adapters.Capabilities{Sources: e.sources, Targets: e.targets, RejectAside: e.aside, RefusalStops: e.stops, Target: e.class, Source: e.identity}
+	return adapters.Capabilities{Sources: e.sources, Targets: e.targets, Settle: e.settle, RejectAside: e.aside, RefusalStops: e.stops, Target: e.class, Source: e.identity}
 }
 
 func (e ends) Check(c adapters.Config, as ...adapters.Address) error {
@@ -56,7 +57,7 @@ func testKinds() Kinds {
 	queues := []adapters.Form{adapters.Queue, adapters.Topic}
 	return Kinds{
 		"amqp": ends{kind: "amqp", sources: queues, targets: queues, aside: true},
-		"kafka": ends{kind: "kafka", sources: []adapters.Form{adapters.Topic}, targets: []adapters.Form{adapters.Topic}, stops: true,
+		"kafka": ends{kind: "kafka", sources: []adapters.Form{adapters.Topic}, targets: []adapters.Form{adapters.Topic}, stops: true, settle: adapters.Prefix,
 			class: adapters.ClassTx, identity: adapters.SourcePosition},
 		"nats": ends{kind: "nats", sources: []adapters.Form{adapters.Stream}, targets: []adapters.Form{adapters.Subject},
 			class: adapters.ClassWindow, identity: adapters.SourcePosition},

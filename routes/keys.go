@@ -19,6 +19,9 @@ const settingAside = "0.3"
 // promising is the release that brought promises other than at-least-once.
 const promising = "0.4"
 
+// routing is the release that brought topologies, routing and live change.
+const routing = "0.5"
+
 // topologyShape is the whole file.
 func makeTopologyShape() *Shape {
 	broker, route := brokerShape(), routeShape()
@@ -182,6 +185,8 @@ func makeRouteShape() *Shape {
 			Example: "to: { broker: NAME, queue: NAME }", Doc: "Where they go: one target, or a list of them with distribute."},
 		{Name: "filter", Type: Predicate, Since: since, Reload: RestartRoute,
 			Doc: "True = take the message. Left out: take all."},
+		{Name: "match", Type: Word, Words: []string{string(MatchAll), string(MatchFirst), string(MatchOtherwise)}, Default: string(MatchAll), Since: routing, Reload: RestartRoute,
+			Doc: "Where several routes share a source. all: takes what its filter wants; first: of the routes with first, the first in the file whose filter says yes takes it; otherwise: takes what no other route of the source takes (R012)."},
 		{Name: "distribute", Type: Word, Words: []string{"copy"}, Since: since, Reload: RestartRoute,
 			Doc: "Required with more than one target; it has no default. copy: every message to every target."},
 		{Name: "enabled", Type: Flag, Default: "true", Since: since, Reload: RestartRoute, Doc: "false: the route is checked, but does not run."},
@@ -218,10 +223,12 @@ func fateFields() []*Field {
 		{Name: "dead_letter", Type: WordOrObject, Words: []string{"local"}, Of: deadLetterShape(), Default: "local", Inherit: true, Since: settingAside, Reload: RestartRoute,
 			Example: "{ broker: NAME, queue: NAME }",
 			Doc:     "Where messages are set aside, with the reason: local, in the directory of the spool, or one end. A message is let go only when its dead letter is durable."},
-		{Name: "on_filter_error", Type: Word, Words: []string{string(FilterErrorDeadLetter), string(FilterErrorSkip), string(FilterErrorMatch)}, Default: "dead-letter",
-			Refused: map[string]string{"drop": "write skip", "deliver": "write match", "stop": "write dead-letter: this version does not stop a route for a message that its filter cannot judge"},
+		{Name: "on_filter_error", Type: Word, Words: []string{string(FilterErrorDeadLetter), string(FilterErrorSkip), string(FilterErrorMatch), string(FilterErrorStop)}, Default: "dead-letter",
+			Refused: map[string]string{"drop": "write skip", "deliver": "write match"},
 			Inherit: true, Since: settingAside, Reload: RestartRoute,
-			Doc: "What becomes of a message on which the filter fails: set aside, skipped as if the filter had said no, or taken as if it had said yes."},
+			Doc: "What becomes of a message on which the filter fails: set aside, skipped as if the filter had said no, taken as if it had said yes, or (stop, since 0.5) given back, and the source is not read until the cause is mended and the route started again."},
+		{Name: "unrouted", Type: Word, Words: []string{string(UnroutedDeadLetter), string(UnroutedLeave), string(UnroutedSkip)}, Inherit: true, Since: routing, Reload: RestartRoute,
+			Doc: "What becomes of a message that no route of this source takes: set aside (reason unroutable), given back to the source after a pause, or settled and counted as filtered. Left out: dead-letter where several routes share the source, skip where this one is alone."},
 		{Name: "expired", Type: Word, Words: []string{string(ExpiredDrop), string(ExpiredDeadLetter), string(ExpiredDeliver)}, Default: "drop", Inherit: true,
 			Since: since, Reload: RestartRoute,
 			Doc: "What becomes of a message whose expiry has passed: settled and counted, set aside, or delivered all the same. Time in the spool counts."},

@@ -51,6 +51,7 @@ type Route struct {
 	From    adapters.Address
 	To      []Target // one or more; with several every message goes to each
 	Filter  *Filter  // nil = every message
+	Match   Match    // "" = all
 	Enabled bool
 
 	Prefetch       int   // messages received and not yet settled, per source
@@ -73,6 +74,7 @@ type Route struct {
 	MaxAttempts   int   // refusals by a target after which a message is poison; at least 1
 	OnPoison      OnPoison
 	OnFilterError OnFilterError
+	Unrouted      Unrouted // what becomes of messages that no route of the source takes; "" = FateUnrouted decides
 	Expired       Expired
 	DeadLetter    *Target // where messages are set aside; nil = in the directory of the spool, or nowhere if there is none
 

@@ -1,0 +1,108 @@
+package routes
+
+import "github.com/posthouse/posthouse/adapters"
+
+// Match says which messages of a source a route is asked about, where several routes share the source.
+type Match string
+
+// The ways to match.
+const (
+	MatchAll       Match = "all"       // takes what its filter wants, whatever the others do
+	MatchFirst     Match = "first"     // of these routes the first in file order whose filter says yes takes it
+	MatchOtherwise Match = "otherwise" // takes what no other route of the source takes; it has no filter
+)
+
+// Unrouted is what becomes of a message that no route of its source takes.
+type Unrouted string
+
+// The fates of messages that nobody wants.
+const (
+	UnroutedDeadLetter Unrouted = "dead-letter" // set aside, reason unroutable
+	UnroutedLeave      Unrouted = "leave"       // given back to the source after a pause, again and again
+	UnroutedSkip       Unrouted = "skip"        // settled and counted as filtered
+)
+
+// A Verdict is what one route makes of a message of its source.
+type Verdict uint8
+
+// The verdicts. The last three follow an error of an expression, by Route.OnFilterError.
+const (
+	Declined Verdict = iota // its filter says no
+	Preceded                // another route of the source took it: match is first or otherwise
+	Taken                   // it goes to the route's targets; Err may say which expression failed (OnFilterError is match)
+	Skipped                 // not taken, as if the filter had said no
+	SetAside                // becomes a dead letter of the route
+	Stopped                 // the route takes nothing more until somebody has mended it
+)
+
+// A Decision is what one route makes of one message.
+type Decision struct {
+	Verdict Verdict
+	Err     error // *EvalError, nil where every expression had an answer
+}
+
+// wants reports whether the message has found its way by d: no other route is asked in its place.
+func (d Decision) wants() bool { return d.Verdict >= Taken && d.Verdict != Skipped }
+
+// Decide appends to ds what each of rs, the enabled routes of one source in file order, makes of m. It has no effect:
+// what runs and what explains ask here alike.
+func Decide(ds []Decision, rs []*Route, m *adapters.Message) []Decision {
+	begin, taken, first := len(ds), false, false
+	for _, r := range rs {
+		d := Decision{Verdict: Preceded}
+		if r.Match != MatchOtherwise && !(r.Match == MatchFirst && first) {
+			d = r.judge(m)
+		}
+		taken = taken || d.wants()
+		first = first || r.Match == MatchFirst && d.wants()
+		ds = append(ds, d)
+	}
+	for i, r := range rs {
+		if r.Match == MatchOtherwise && !taken {
+			ds[begin+i] = r.judge(m)
+		}
+	}
+	return ds
+}
+
+// judge asks the filter of r.
+func (r *Route) judge(m *adapters.Message) Decision {
+	if r.Filter == nil {
+		return Decision{Verdict: Taken}
+	}
+	ok, err := r.Filter.Match(m, r.Name)
+	switch {
+	case err != nil:
+		return r.OnFilterError.decide(err)
+	case !ok:
+		return Decision{}
+	}
+	return Decision{Verdict: Taken}
+}
+
+// decide is what becomes of a message on which an expression has failed.
+func (e OnFilterError) decide(err error) Decision {
+	switch e {
+	case FilterErrorSkip:
+		return Decision{Skipped, err}
+	case FilterErrorMatch:
+		return Decision{Taken, err}
+	case FilterErrorStop:
+		return Decision{Stopped, err}
+	}
+	return Decision{SetAside, err}
+}
+
+// FateUnrouted is what becomes of a message that none of rs, the enabled routes of one source, takes. One route alone
+// skips it, unless the file says otherwise.
+func FateUnrouted(rs []*Route) Unrouted {
+	for _, r := range rs {
+		if r.Unrouted != "" {
+			return r.Unrouted
+		}
+	}
+	if len(rs) > 1 {
+		return UnroutedDeadLetter
+	}
+	return UnroutedSkip
+}
