@@ -29,7 +29,7 @@ import (
 // not need the newer one; the version byte changes only when the frame itself does.
 //
 // The three fields that may be large come last, so that all strings before them are made by one allocation. New fields
-// take numbers from 40 on; a number is never used again.
+// take numbers from 41 on; a number is never used again.
 const (
 	codecVersion = 1
 	codecEnd     = 0
@@ -84,6 +84,7 @@ const (
 	fieldBodyCCSID
 	fieldBodyEncoding
 	fieldNativeProto
+	fieldEdits
 
 	fieldKey        field = 120
 	fieldNativeBlob field = 121
@@ -134,6 +135,7 @@ var fields = [128]struct {
 	fieldBodyCCSID:       {"body.ccsid", formNumber},
 	fieldBodyEncoding:    {"body.encoding", formNumber},
 	fieldNativeProto:     {"native.proto", formBytes},
+	fieldEdits:           {"edits", formBytes},
 	fieldKey:             {"key", formBytes},
 	fieldNativeBlob:      {"native.blob", formBytes},
 	fieldBodyData:        {"body.data", formBytes},
@@ -185,7 +187,7 @@ func (m *Message) AppendBinary(b []byte) ([]byte, error) {
 func (m *Message) binarySize() int {
 	const fixed = 384
 	n := fixed + len(m.Body.Data) + len(m.Key) + len(m.Native.Blob) + len(m.UserID) + len(m.ID.S) + len(m.Corr.S)
-	for _, ps := range [][]Prop{m.Props, m.CE, m.Annot.MA, m.Annot.Footer} {
+	for _, ps := range [][]Prop{m.Props, m.Edits, m.CE, m.Annot.MA, m.Annot.Footer} {
 		for i := range ps {
 			n += 16 + len(ps[i].Name) + len(ps[i].V.s)
 		}
@@ -242,6 +244,7 @@ func (e *encoder) content(m *Message) {
 	e.signed(fieldBodyCCSID, int64(m.Body.CCSID))
 	e.signed(fieldBodyEncoding, int64(m.Body.Encoding))
 	e.text(fieldNativeProto, m.Native.Proto)
+	e.props(fieldEdits, m.Edits)
 	if m.Key != nil {
 		e.start(fieldKey, len(m.Key))
 		e.b = append(e.b, m.Key...)

@@ -250,6 +250,8 @@ func (d *decoder) content(m *Message) {
 		m.Body.Encoding = d.int32()
 	case fieldNativeProto:
 		m.Native.Proto = d.rest()
+	case fieldEdits:
+		m.Edits = d.props()
 	case fieldKey:
 		m.Key = d.raw()
 	case fieldNativeBlob:

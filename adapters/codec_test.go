@@ -185,7 +185,7 @@ func (r *maker) message() *Message {
 		Group:      Group{r.id(), uint32(r.u64()), r.some(), r.some()},
 		ReplyGroup: r.text(), AppID: r.text(), UserID: r.bytes(),
 		MsgType: uint32(r.u64()), Report: uint32(r.u64()), Feedback: int32(r.i64()),
-		Props: r.props(), CE: r.props(), Annot: Annot{r.props(), r.props()},
+		Props: r.props(), Edits: r.props(), CE: r.props(), Annot: Annot{r.props(), r.props()},
 		Body: Body{BodyForm(r.IntN(int(BodyObject) + 1)), r.bytes(), slice(r, r.n), r.some(), r.text(),
 			int32(r.i64()), int32(r.i64())},
 		Native: Native{r.text(), r.bytes()},
@@ -496,7 +496,7 @@ var refusals = []struct{ hex, err string }{
 	{"01", "byte 1: cut off before the end mark" + damaged},
 	{"01 00 00 00", "byte 1: 2 bytes behind the end mark" + damaged},
 	{"01 01 00", "byte 1: field number 0" + damaged},
-	{"01 50 01 00", "byte 1, field 40: not known here" + newer},
+	{"01 ee 01 00", "byte 1, field 119: not known here" + newer},
 	{"01 fe 01 00", "byte 1, field 127: not known here" + newer},
 	{"01 02 01 00", "byte 1, track.id: form 0, not 1" + damaged},
 	{"01 19 01 00", "byte 1, created: form 1, not 0" + damaged},
@@ -745,4 +745,17 @@ func BenchmarkMessageBinary(b *testing.B) {
 			}
 		}
 	})
+}
+
+// TestBinaryOfEdits: what the journal has of a message that a route changes.
+func TestBinaryOfEdits(t *testing.T) {
+	m := &Message{Edits: []Prop{{Name: "dc", V: String("paris")}, {Name: "n", V: Int(TI64, -1)}, {Name: "old", V: Null()}}}
+	const want = "01" + "51" + "14" + "03" + "0c02646305" + "7061726973" + "05016e01" + "00036f6c64" + "00"
+	b, err := m.AppendBinary(nil)
+	if got := hex.EncodeToString(b); got != want || err != nil {
+		t.Fatalf("got  %s, %v\nwant %s", got, err, want)
+	}
+	if got := through(t, m); !reflect.DeepEqual(got, m) {
+		t.Errorf("read back: %+v", got)
+	}
 }

@@ -37,6 +37,7 @@ type Message struct {
 	Feedback        int32  // IBM MQ: MQFB or MQRC of a report
 
 	Props  []Prop // user properties, ordered, names may repeat
+	Edits  []Prop // what the route changes of Props, not yet done: a null takes a property out. Edited does it
 	CE     []Prop // CloudEvents attributes without prefix; non-empty = binary mode
 	Annot  Annot
 	Body   Body
@@ -180,9 +181,47 @@ func (m *Message) Clone() *Message {
 	c := *m
 	c.Track.Path = slices.Clone(m.Track.Path)
 	c.Props = slices.Clone(m.Props)
+	c.Edits = slices.Clone(m.Edits)
 	c.CE = slices.Clone(m.CE)
 	c.Annot.MA = slices.Clone(m.Annot.MA)
 	c.Annot.Footer = slices.Clone(m.Annot.Footer)
+	return &c
+}
+
+// WithEdits returns m with these edits in place of its own: m itself if there are none at all, else a copy that shares
+// everything else with m.
+func (m *Message) WithEdits(edits []Prop) *Message {
+	if len(edits) == 0 && len(m.Edits) == 0 {
+		return m
+	}
+	c := *m
+	c.Edits = edits
+	return &c
+}
+
+// Edited returns m with its Edits done: a property gets its new value where the first of its name stands, or at the end.
+// Without edits that is m itself, else a copy that shares with m what does not differ.
+func (m *Message) Edited() *Message {
+	if len(m.Edits) == 0 {
+		return m
+	}
+	c := *m
+	c.Edits, c.Props = nil, make([]Prop, 0, len(m.Props)+len(m.Edits))
+	done := make([]bool, len(m.Edits))
+	for _, p := range m.Props {
+		i := slices.IndexFunc(m.Edits, func(e Prop) bool { return e.Name == p.Name })
+		if i < 0 {
+			c.Props = append(c.Props, p)
+		} else if !done[i] && m.Edits[i].V.Type() != TNull {
+			c.Props = append(c.Props, m.Edits[i])
+			done[i] = true
+		}
+	}
+	for i, e := range m.Edits {
+		if !done[i] && e.V.Type() != TNull {
+			c.Props = append(c.Props, e)
+		}
+	}
 	return &c
 }
 
@@ -200,7 +239,7 @@ func (m *Message) Prop(name string) (Value, bool) {
 func (m *Message) Size() int64 {
 	const fixed = 512
 	n := fixed + len(m.Body.Data) + len(m.Key) + len(m.UserID) + len(m.Native.Blob)
-	for _, ps := range [][]Prop{m.Props, m.CE, m.Annot.MA, m.Annot.Footer} {
+	for _, ps := range [][]Prop{m.Props, m.Edits, m.CE, m.Annot.MA, m.Annot.Footer} {
 		for i := range ps {
 			n += 64 + len(ps[i].Name) + len(ps[i].V.s)
 		}

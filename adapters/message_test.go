@@ -3,6 +3,7 @@ package adapters
 import (
 	"fmt"
 	"math"
+	"slices"
 	"testing"
 )
 
@@ -155,3 +156,24 @@ func TestWords(t *testing.T) {
 		t.Error(s)
 	}
 }
+
+// TestEdited: a value that is set stands where the first of its name stood, or at the end; null takes out; the message
+// itself stays as it was.
+func TestEdited(t *testing.T) {
+	m := &Message{Props: []Prop{{Name: "a", V: String("1")}, {Name: "b", V: String("2")}, {Name: "a", V: String("3")}, {Name: "c", V: String("4")}}}
+	if m.Edited() != m {
+		t.Error("a message without edits is copied")
+	}
+	before := slices.Clone(m.Props)
+	m.Edits = []Prop{{Name: "new", V: Bool(true)}, {Name: "a", V: Int(TI64, 7)}, {Name: "c", V: Null()}, {Name: "absent", V: Null()}}
+	want := []Prop{{Name: "a", V: Int(TI64, 7)}, {Name: "b", V: String("2")}, {Name: "new", V: Bool(true)}}
+	got := m.Edited()
+	if !slices.EqualFunc(got.Props, want, equalProp) || got.Edits != nil {
+		t.Errorf("got %#v, edits %#v", got.Props, got.Edits)
+	}
+	if !slices.EqualFunc(m.Props, before, equalProp) || len(m.Edits) != 4 {
+		t.Errorf("the message itself was changed: %#v", m)
+	}
+}
+
+func equalProp(a, b Prop) bool { return a.Name == b.Name && a.KeyNum == b.KeyNum && a.V.Equal(b.V) }

@@ -571,3 +571,22 @@ func TestHugeHeadersCostNoSquare(t *testing.T) {
 		t.Errorf("Fit: %v, want an error: nobody takes so many headers", err)
 	}
 }
+
+// TestFitDoesEdits: a target gets what the route has set; a dead letter is what came.
+func TestFitDoesEdits(t *testing.T) {
+	m := &adapters.Message{Props: []adapters.Prop{{Name: "old", V: adapters.String("x")}}, Edits: []adapters.Prop{{Name: "dc", V: adapters.String("paris")}, {Name: "old", V: adapters.Null()}}}
+	for _, dead := range []*Dead{nil, {Reason: "rejected"}} {
+		got, _, err := Fit(m, adapters.Headers{Protocol: "x", Types: ^adapters.TypeSet(0)}, Options{Dead: dead}, time.UnixMilli(1))
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, set := got.Prop("dc")
+		_, old := got.Prop("old")
+		if set != (dead == nil) || old == (dead == nil) || got.Edits != nil {
+			t.Errorf("dead letter %v: %#v, edits %#v", dead != nil, got.Props, got.Edits)
+		}
+	}
+	if len(m.Edits) != 2 || len(m.Props) != 1 {
+		t.Error("the message itself was changed")
+	}
+}

@@ -10,14 +10,18 @@ import (
 	"github.com/posthouse/posthouse/adapters"
 )
 
-// Fit returns a copy of m in the shape that the protocol of h can hold, with Posthouse's own headers as the last of its
+// Fit returns a copy of m, its edits done, in the shape that the protocol of h can hold, with Posthouse's own headers as the last of its
 // properties and Left set. now is the wall time, for expiry. The copy shares what need not differ with m, so it is for
 // encoding only. The notes tell of every drop, escape and clamp.
 //
 // The error is ErrExpired when m's time is over, else an *adapters.Error of Kind Permanent: the header block is over its
 // limit, or the target cannot take this shape of body.
 func Fit(m *adapters.Message, h adapters.Headers, o Options, now time.Time) (*adapters.Message, []Note, error) {
+	if o.Dead == nil { // a dead letter is what came
+		m = m.Edited()
+	}
 	c := *m
+	c.Edits = nil
 	f := fitter{m: m, c: &c, h: h, o: o}
 	if err := f.expiry(now.UnixMilli()); err != nil {
 		return nil, nil, err

@@ -339,16 +339,16 @@ func (r *routeRun) match(p *parcel, d routes.Decision) bool {
 		p.refuse(r, reasonLoop, errLoop)
 		return true
 	}
-	r.give(p)
+	r.give(p, p.m.WithEdits(d.Edits))
 	return true
 }
 
-// give makes an item of p for each lane of r. What its source gave out before may have been sent by the repeater that died
+// give makes an item of p, as m, for each lane of r. What its source gave out before may have been sent by the repeater that died
 // with it (delivery.md, section 1), unless it would be recognised, or was settled before.
-func (r *routeRun) give(p *parcel) {
+func (r *routeRun) give(p *parcel, m *adapters.Message) {
 	again := p.d.Attempt > 1 && !certain(r.route.Delivery)
 	for _, l := range r.lanes {
-		p.items = append(p.items, &item{p: p, m: p.m, size: p.size, at: p.at, lane: l, id: l.ids.next(), maybe: again, key: l.keyOf(p.m)})
+		p.items = append(p.items, &item{p: p, m: m, size: p.size, at: p.at, lane: l, id: l.ids.next(), maybe: again, key: l.keyOf(m)})
 	}
 }
 

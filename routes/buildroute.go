@@ -58,6 +58,7 @@ func (b *builder) route(v *value) *Route {
 	}
 	r.Key = b.key(v)
 	b.matching(c, r)
+	b.edits(v, r)
 	b.routeSpool(v, defaults, c, r)
 	b.fates(v, defaults, c, r)
 	b.promises(v, defaults, c, r)

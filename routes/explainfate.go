@@ -18,7 +18,7 @@ func (t *Table) fateLines(r *Route, repeater string) [][2]string {
 		{"on_poison", r.OnPoison.text(aside)},
 		{"dead_letter", t.deadLetterText(r, repeater)},
 	}
-	if r.Filter != nil {
+	if r.Filter != nil || len(r.Edits) > 0 {
 		out = append(out, [2]string{"on_filter_error", r.OnFilterError.text(aside)})
 	}
 	out = append(out, t.matchLines(r, aside)...)
@@ -103,7 +103,7 @@ func (t *Table) deadLetterText(r *Route, repeater string) string {
 }
 
 func (o OnFilterError) text(aside string) string {
-	const which = "a message on which the filter fails is "
+	const which = "a message on which the filter, or an expression of set, fails is "
 	switch o {
 	case FilterErrorSkip:
 		return "skip: " + which + "not taken, and counted"

@@ -39,6 +39,13 @@ func (r *Route) wayLines() [][2]string {
 	if r.Filter != nil {
 		out = append(out, [2]string{"filter", oneLine(r.Filter.String())})
 	}
+	for _, e := range r.Edits {
+		if e.Value != nil {
+			out = append(out, [2]string{"set", clip(e.Name) + " = " + oneLine(e.Value.Source())})
+		} else {
+			out = append(out, [2]string{"unset", clip(e.Name)})
+		}
+	}
 	return out
 }
 

@@ -122,14 +122,17 @@ type fault struct {
 	from, to int
 }
 
-// compile turns an expression into a program of the given kind: reflect.Bool for filters, reflect.String for others.
+// compile turns an expression into a program of the given kind: reflect.Bool for filters, reflect.String for keys, anyValue for
+// values of headers.
 // name says in messages what the expression is for.
 func compile(name, source, repeater string, kind reflect.Kind) (program, *fault) {
 	if f := tooLarge(name, source); f != nil {
 		return program{}, f
 	}
-	options := []expr.Option{expr.Env(&environment{}), expr.AsKind(kind), expr.WarnOnAny(), expr.MaxNodes(maxNodes), expr.Patch(lazily{})}
-	options = append(options, readers()...)
+	options := []expr.Option{expr.Env(&environment{}), expr.MaxNodes(maxNodes), expr.Patch(lazily{})}
+	if options = append(options, readers()...); kind != anyValue {
+		options = append(options, expr.AsKind(kind), expr.WarnOnAny()) // in this order
+	}
 	config := conf.CreateNew()
 	for _, o := range options {
 		o(config)
@@ -148,6 +151,9 @@ func compile(name, source, repeater string, kind reflect.Kind) (program, *fault)
 	}
 	if f := loopedText(name, code); f != nil {
 		return program{}, f
+	}
+	if kind == anyValue && !isValue(code) {
+		return program{}, valueFault(name, code)
 	}
 	return program{source: source, repeater: repeater, code: code, machines: &sync.Pool{New: newMachine}}, nil
 }

@@ -108,7 +108,7 @@ func TestExplainFates(t *testing.T) {
 		want  []string
 	}{
 		{", filter: msg.priority > 4", false, []string{"  on_poison        dead-letter: a poison message is " + back, "  dead_letter      nowhere: the file has no spool",
-			"  on_filter_error  dead-letter: a message on which the filter fails is " + back}},
+			"  on_filter_error  dead-letter: a message on which the filter, or an expression of set, fails is " + back}},
 		{", order: strict", false, []string{"hold: the lane stops", "nowhere: "}},
 		{", dead_letter: { broker: a, queue: dead }", false, []string{"a poison message is set aside", "  dead_letter      a/dead (queue); a message is let go only when its dead letter is durable\n"}},
 		{"", true, []string{"a poison message is set aside", "  dead_letter      local, in /d/x; a message is let go only"}},

@@ -38,7 +38,8 @@ const (
 // A Decision is what one route makes of one message.
 type Decision struct {
 	Verdict Verdict
-	Err     error // *EvalError, nil where every expression had an answer
+	Edits   []adapters.Prop // of a message that is taken: what its targets get otherwise, see adapters.Message.Edits
+	Err     error           // *EvalError, nil where every expression had an answer
 }
 
 // wants reports whether the message has found its way by d: no other route is asked in its place.
@@ -65,32 +66,41 @@ func Decide(ds []Decision, rs []*Route, m *adapters.Message) []Decision {
 	return ds
 }
 
-// judge asks the filter of r.
+// judge asks the filter of r, and works out its edits.
 func (r *Route) judge(m *adapters.Message) Decision {
-	if r.Filter == nil {
-		return Decision{Verdict: Taken}
+	if r.Filter != nil {
+		if ok, err := r.Filter.Match(m, r.Name); err != nil {
+			return r.OnFilterError.decide(nil, err).edited(r, m)
+		} else if !ok {
+			return Decision{}
+		}
 	}
-	ok, err := r.Filter.Match(m, r.Name)
-	switch {
-	case err != nil:
-		return r.OnFilterError.decide(err)
-	case !ok:
-		return Decision{}
+	return Decision{Verdict: Taken}.edited(r, m)
+}
+
+// edited works out the edits of a message that is taken. With OnFilterError match those that fail are left out.
+func (d Decision) edited(r *Route, m *adapters.Message) Decision {
+	if d.Verdict != Taken || len(r.Edits) == 0 {
+		return d
 	}
-	return Decision{Verdict: Taken}
+	edits, err := r.edit(m)
+	if d.Edits = edits; err == nil {
+		return d
+	}
+	return r.OnFilterError.decide(edits, err)
 }
 
 // decide is what becomes of a message on which an expression has failed.
-func (e OnFilterError) decide(err error) Decision {
+func (e OnFilterError) decide(edits []adapters.Prop, err error) Decision {
 	switch e {
 	case FilterErrorSkip:
-		return Decision{Skipped, err}
+		return Decision{Verdict: Skipped, Err: err}
 	case FilterErrorMatch:
-		return Decision{Taken, err}
+		return Decision{Taken, edits, err}
 	case FilterErrorStop:
-		return Decision{Stopped, err}
+		return Decision{Verdict: Stopped, Err: err}
 	}
-	return Decision{SetAside, err}
+	return Decision{Verdict: SetAside, Err: err}
 }
 
 // FateUnrouted is what becomes of a message that none of rs, the enabled routes of one source, takes. One route alone

@@ -78,6 +78,8 @@ func (f *Field) form() string {
 		return "name"
 	case Predicate, Expression:
 		return "expression"
+	case Expressions:
+		return "map from names to expressions"
 	case Path:
 		return "path"
 	case SecretValue:

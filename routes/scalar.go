@@ -76,6 +76,8 @@ func wanted(f *Field) string {
 		return list(f.Words) + ", or " + f.Example
 	case SecretValue:
 		return "{ file: PATH } or { env: NAME }"
+	case Expressions:
+		return "a map from names of headers to expressions"
 	case TextList, URLList:
 		return "a list of texts"
 	}

@@ -59,6 +59,8 @@ func schemaOfField(f *Field, kind string) map[string]any {
 		return map[string]any{"anyOf": []any{one, map[string]any{"type": "array", "minItems": 1, "items": one}}}
 	case Named:
 		return map[string]any{"type": "object", "minProperties": 1, "propertyNames": pattern(`^[a-z0-9][a-z0-9-]{0,62}$`), "additionalProperties": variants(f.Of)}
+	case Expressions:
+		return map[string]any{"type": "object", "minProperties": 1, "additionalProperties": map[string]any{"type": []any{"string", "number", "boolean"}}}
 	case TextList, URLList:
 		return map[string]any{"type": "array", "minItems": 1, "items": map[string]any{"type": "string", "minLength": 1}}
 	case SecretValue:

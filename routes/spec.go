@@ -20,6 +20,7 @@ const (
 	Size                       // 64KiB, 1GiB, 1GB
 	Predicate                  // an expression whose result is true or false
 	Expression                 // an expression whose result is text
+	Expressions                // a map from names of headers to expressions whose results are their values
 	Path                       // a file or directory, relative to the file it stands in
 	SecretValue                // {file: PATH} or {env: NAME}
 	TextList                   // a list of texts

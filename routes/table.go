@@ -52,6 +52,7 @@ type Route struct {
 	To      []Target // one or more; with several every message goes to each
 	Filter  *Filter  // nil = every message
 	Match   Match    // "" = all
+	Edits   []Edit   // of headers, on the way to the targets
 	Enabled bool
 
 	Prefetch       int   // messages received and not yet settled, per source

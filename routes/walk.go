@@ -154,6 +154,8 @@ func (w *walker) value(p yamltree.Pair, f *Field, path, kind string) *value {
 		v.items = w.items(n, f, path)
 	case Named:
 		v = w.entries(n, f, path)
+	case Expressions:
+		v = w.expressions(n, f, path)
 	case TextList, URLList:
 		v.data = w.texts(n, f, path)
 	case SecretValue:
