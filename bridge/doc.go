@@ -41,6 +41,8 @@ type Options struct {
 	NoShed      bool // for Fit: too many headers are an error at once; else droppable ones are dropped first
 
 	Dead *Dead // for Fit: the message is a dead letter
+
+	ReplyTo adapters.Addr // for Fit: where the target's applications send replies to; the zero value: to nobody
 }
 
 // Dead says why a message is a dead letter. It travels in headers posthouse-dead-*, beside the message as it was.

@@ -232,10 +232,19 @@ func (f *fitter) addresses() {
 	if f.o.KeepTo && f.c.To != (adapters.Addr{}) {
 		f.own(hTo, FormatAddr(f.c.To))
 	}
-	if f.c.ReplyTo != (adapters.Addr{}) {
-		f.own(hReplyTo, FormatAddr(f.c.ReplyTo))
+	if f.o.ReplyTo != (adapters.Addr{}) {
+		f.c.ReplyTo = f.o.ReplyTo
 	}
-	f.c.To, f.c.ReplyTo = adapters.Addr{}, adapters.Addr{}
+	if f.c.ReplyTo != (adapters.Addr{}) && !f.answerable(f.o.ReplyTo) {
+		f.own(hReplyTo, FormatAddr(f.c.ReplyTo))
+		f.c.ReplyTo = adapters.Addr{}
+	}
+	f.c.To = adapters.Addr{}
+}
+
+// answerable reports whether a reply address stands in the native field of the target.
+func (f *fitter) answerable(a adapters.Addr) bool {
+	return a != (adapters.Addr{}) && f.has(adapters.FieldReplyTo) && holdsText(a.Name, &f.h)
 }
 
 // texts fits the fields that are plain strings. The content type comes with the body.

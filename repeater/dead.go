@@ -95,6 +95,7 @@ func (l *lane) isStuck() bool {
 
 // bury makes it a dead letter. It gets its answer when the dead letter is durable.
 func (l *lane) bury(it *item, reason string, err error) {
+	it.unasked()
 	own := *it.m
 	m := &own
 	m.Expires = 0 // it is not sent on; it must be there when somebody looks
@@ -157,6 +158,9 @@ func (f *flow) deadLanes(run func(l *lane)) (wg *sync.WaitGroup) {
 	for _, r := range f.routes {
 		if r.dead != nil {
 			wg.Go(func() { run(r.dead) })
+		}
+		if t := r.replies; t != nil && t.lane != nil && r.route.Asks != nil {
+			wg.Go(func() { run(t.lane) })
 		}
 	}
 	return wg

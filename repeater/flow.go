@@ -134,6 +134,9 @@ func (f *flow) all() []*lane {
 		if r.dead != nil {
 			ls = append(ls, r.dead)
 		}
+		if t := r.replies; t != nil && t.lane != nil && r.route.Asks != nil {
+			ls = append(ls, t.lane)
+		}
 	}
 	return ls
 }
@@ -230,7 +233,7 @@ func (f *flow) receiveBounded(ctx context.Context, s *session) error {
 // receiveAll is step 1. It returns when the source is lost or ctx ends.
 func (f *flow) receiveAll(ctx context.Context, s *session) error {
 	for {
-		room, err := s.room(ctx)
+		room, err := f.room(ctx, s)
 		if err != nil {
 			return err
 		}
@@ -339,7 +342,7 @@ func (r *routeRun) match(p *parcel, d routes.Decision) bool {
 		p.refuse(r, reasonLoop, errLoop)
 		return true
 	}
-	r.give(p, p.m.WithEdits(d.Edits))
+	r.pass(p, p.m.WithEdits(d.Edits))
 	return true
 }
 
@@ -389,6 +392,7 @@ func (f *flow) settle(s *session, o adapters.Outcome, ps []*parcel) error {
 	}
 	failpoint.Hit("C06")
 	f.unsettled.leave(ps)
+	answeredReplies(o, ps)
 	s.sendSettled(ps)
 	s.settled(ps)
 	return nil

@@ -145,7 +145,7 @@ func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool) er
 				return err
 			}
 			b := newStore(l, s, j, clean)
-			if !clean && l.target.Name != deadLane {
+			if !clean && l.target.Name != deadLane && l.replies == nil {
 				if err := f.remember(b); err != nil {
 					return err
 				}
@@ -155,7 +155,7 @@ func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool) er
 			l.mu.Unlock()
 		}
 	}
-	return nil
+	return r.readReplies(ctx)
 }
 
 // unsure reports whether some record has been sent and nobody knows whether it arrived.

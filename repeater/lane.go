@@ -30,10 +30,11 @@ type lane struct {
 	clock   *clock
 	log     *slog.Logger
 	count   *laneCounts
-	local   bool // it has no target: what is in its journal stays there
-	tx      bool // it sends transactions (tx.go)
-	losses  fold // of lines about messages that are lost
-	shared  bool // other lanes serve the same source: a message may be with one target and not yet with another
+	replies *replies // whose entries it keeps; nil: it is not that
+	local   bool     // it has no target: what is in its journal stays there
+	tx      bool     // it sends transactions (tx.go)
+	losses  fold     // of lines about messages that are lost
+	shared  bool     // other lanes serve the same source: a message may be with one target and not yet with another
 
 	outage  time.Duration // after which unknown messages are held; 0: they are not (outage.go)
 	pace    *pace         // nil: as fast as the target takes them
@@ -105,7 +106,7 @@ func (l *lane) run(stop, work context.Context) {
 // deliver keeps a target open and sends.
 func (l *lane) deliver(stop, work context.Context) {
 	if l.local {
-		<-stop.Done()
+		l.replies.watch(stop)
 		return
 	}
 	for stop.Err() == nil {
@@ -412,7 +413,7 @@ func (l *lane) fit(it *item) (*adapters.Message, []bridge.Note, error) {
 	if (l.of.route.Expired == routes.ExpiredDeliver || suspect) && m.Expires != 0 && m.Expires <= now.UnixMilli() {
 		m.Expires = 0 // the route says that a late message is still wanted, or nobody knows whether it is late
 	}
-	return bridge.Fit(m, l.caps.Headers, bridge.Options{Dead: it.dead}, now)
+	return bridge.Fit(l.asked(m, it), l.caps.Headers, bridge.Options{Dead: it.dead, ReplyTo: l.replyTo(it)}, now)
 }
 
 // errExpression marks a failure of an expression of the operator's.

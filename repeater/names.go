@@ -17,6 +17,8 @@ const (
 	msgAbandoned    = "no answer from the target in time: abandoned, its messages are sent again"
 	msgLane         = "lane has another state"
 	msgAppend       = "could not write to the spool: nothing of it is settled, it is tried again"
+	msgNoReply      = "a request was not answered in time"
+	msgReplies      = "requests without a reply are known again"
 	msgMark         = "could not note in the spool what is delivered: tried again; a crash before would send it twice"
 	msgRead         = "could not read a record of the spool: it stays there and is tried again"
 	msgCorrupt      = "a record of the spool is damaged: its message is lost"
@@ -36,11 +38,13 @@ const (
 
 // Reasons for which a message is set aside; values of the metric's label reason.
 const (
-	reasonRejected = "rejected"     // the target refused it for good
-	reasonTooLarge = "too-large"    // larger than the target takes
-	reasonInvalid  = "invalid"      // cannot be expressed in the target's protocol
-	reasonFilter   = "filter-error" // an expression failed on it
-	reasonLoop     = "loop"         // has been on this route before, or made too many hops
-	reasonExpired  = "expired"      // its time was over, and the route says dead-letter
-	reasonUnrouted = "unroutable"   // no route of its source wants it
+	reasonRejected = "rejected"           // the target refused it for good
+	reasonTooLarge = "too-large"          // larger than the target takes
+	reasonInvalid  = "invalid"            // cannot be expressed in the target's protocol
+	reasonFilter   = "filter-error"       // an expression failed on it
+	reasonLate     = "late-reply"         // a reply whose request timed out, was answered already, or is not known
+	reasonTarget   = "target-not-allowed" // a request whose reply may not go where it asks for
+	reasonLoop     = "loop"               // has been on this route before, or made too many hops
+	reasonExpired  = "expired"            // its time was over, and the route says dead-letter
+	reasonUnrouted = "unroutable"         // no route of its source wants it
 )

@@ -27,7 +27,8 @@ type parcel struct {
 	open  atomic.Int32 // items without an answer
 	begun atomic.Int32 // whether a lane has begun to send it, or has given it back
 
-	unwanted bool // refused by a route before any of its lanes saw it
+	done     func() // when it is settled as accepted; nil: nothing is to be done then
+	unwanted bool   // refused by a route before any of its lanes saw it
 }
 
 // An item is a message in one lane: of a parcel that waits to be settled, or of a record of the journal.
@@ -69,12 +70,14 @@ func (it *item) gone() bool {
 	if it.origin != nil {
 		return it.origin.gone()
 	}
-	if it.p == nil || it.settled || !it.p.s.isDead() {
+	if it.p == nil || it.settled || it.entry() || !it.p.s.isDead() {
 		return false
 	}
 	it.p.mu.Lock()
 	defer it.p.mu.Unlock()
-	it.dropped = it.twin == nil
+	if it.dropped = it.twin == nil; it.dropped {
+		it.unasked()
+	}
 	return it.dropped
 }
 

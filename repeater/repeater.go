@@ -58,28 +58,31 @@ func (o Options) withDefaults() Options {
 
 // A Repeater runs the routes of one table. It is safe for concurrent use; Run is called once.
 type Repeater struct {
-	table   *routes.Table
-	kinds   routes.Kinds
-	opts    Options
-	configs map[string]adapters.Config
-	gates   map[string]*gate // by broker
-	flows   []*flow
-	journal *journal // nil: the file has no spool
-	metrics *metrics
-	clock   *clock
-	started time.Time
+	table    *routes.Table
+	kinds    routes.Kinds
+	opts     Options
+	configs  map[string]adapters.Config
+	gates    map[string]*gate // by broker
+	flows    []*flow
+	tables   map[string]*replies // of bridges, by name
+	bridging *bridgeMetrics
+	journal  *journal // nil: the file has no spool
+	metrics  *metrics
+	clock    *clock
+	started  time.Time
 }
 
 // A routeRun is one route while it runs.
 type routeRun struct {
-	route *routes.Route
-	hop   string // REPEATER/ROUTE, the entry in posthouse-path
-	from  string // BROKER/NAME
-	lanes []*lane
-	dead  *lane // for dead letters; nil: refused messages go back to their source after a pause
-	count *routeCounts
-	log   *slog.Logger
-	fold  *fold // of lines about refused messages
+	route   *routes.Route
+	hop     string // REPEATER/ROUTE, the entry in posthouse-path
+	from    string // BROKER/NAME
+	lanes   []*lane
+	replies *replies // of its bridge; nil: it belongs to none that keeps a table
+	dead    *lane    // for dead letters; nil: refused messages go back to their source after a pause
+	count   *routeCounts
+	log     *slog.Logger
+	fold    *fold // of lines about refused messages
 }
 
 // New wires t. It reads the secrets, so its error may be a *routes.SecretError; nothing is connected.
@@ -88,13 +91,14 @@ func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 	r := &Repeater{table: t, kinds: kinds, opts: o, configs: map[string]adapters.Config{}, gates: map[string]*gate{}, clock: newClock(o.Now, o.Log), started: time.Now()}
 	m := newMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics))
 	r.metrics = m
+	r.tables, r.bridging = map[string]*replies{}, newBridgeMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics), r)
 	gates := r.gates
 	for name, b := range t.Brokers {
 		c, err := b.Resolve(o.Getenv)
 		if err != nil {
 			return nil, err
 		}
-		c.Now, c.Log, c.Share = r.clock.now, o.Log.With("broker", name), adapters.NewShare()
+		c.Now, c.Log = r.clock.now, o.Log.With("broker", name)
 		c.Heartbeat = c.WithDefaults().Heartbeat
 		r.configs[name] = c
 		gates[name] = newGate(b, o.Slow, c.Log)
@@ -120,6 +124,9 @@ func (r *Repeater) newJournal() {
 			known[route.Name+"/"+t.Name] = true
 		}
 		known[route.Name+"/"+deadLane] = true
+		if route.Asks != nil {
+			known[route.Name+"/"+repliesLane] = true
+		}
 	}
 	r.journal = &journal{dir: spoolDir(r.table.Spool, r.opts.Name), cfg: r.table.Spool, log: r.opts.Log, known: known}
 }
@@ -171,6 +178,7 @@ func (r *Repeater) newRoute(route *routes.Route, gates map[string]*gate, m *metr
 		run.lanes = append(run.lanes, r.newLane(run, t, gates, m, ids))
 	}
 	run.dead = r.newDead(run, gates, m, ids)
+	run.replies = r.repliesOf(run, ids)
 	return run
 }
 
@@ -291,8 +299,9 @@ func (r *Repeater) Status() Status {
 		s.Routes = append(s.Routes, f.status()...)
 	}
 	if s.Spool != nil {
-		s.Spool.Messages -= min(s.Spool.Messages, r.awaiting())
+		s.Spool.Messages -= min(s.Spool.Messages, r.awaiting()+r.entries())
 	}
+	s.Bridges = r.bridges()
 	s.findOldest()
 	return s
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"github.com/posthouse/posthouse/internal/failpoint"
 	"github.com/posthouse/posthouse/spool"
 )
 
@@ -97,9 +98,11 @@ func (b *store) appendOnce(work context.Context, its []*item) {
 	if mutantAckFirst {
 		answerAll(its, itemConfirmed)
 	}
+	failpoint.HitIf(b.l.replies != nil, "C21")
 	first, err := b.j.Append(work, recs...)
 	var part *spool.PartError
 	if errors.As(err, &part) {
+		b.l.replies.wrote(its[:part.Written], first)
 		b.written(its[:part.Written], part.Err)
 		its, err = its[part.Written:], part.Err
 	}
@@ -108,6 +111,7 @@ func (b *store) appendOnce(work context.Context, its []*item) {
 		b.l.mu.Lock()
 		b.refusedBefore(its, first)
 		b.l.mu.Unlock()
+		b.l.replies.wrote(its, first)
 		b.written(its, nil)
 	case errors.Is(err, spool.ErrTooLarge):
 		b.tooLarge(its, err)

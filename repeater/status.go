@@ -10,12 +10,13 @@ import (
 
 // Status is a snapshot of everything that runs. Its states are facts: nothing in it is inferred from configuration.
 type Status struct {
-	Repeater string        `json:"repeater"`
-	Hash     string        `json:"config_hash"`
-	Started  time.Time     `json:"started"`
-	Clock    ClockStatus   `json:"clock"`
-	Spool    *SpoolStatus  `json:"spool"` // null: the file has no spool section
-	Routes   []RouteStatus `json:"routes"`
+	Repeater string         `json:"repeater"`
+	Hash     string         `json:"config_hash"`
+	Started  time.Time      `json:"started"`
+	Clock    ClockStatus    `json:"clock"`
+	Spool    *SpoolStatus   `json:"spool"` // null: the file has no spool section
+	Routes   []RouteStatus  `json:"routes"`
+	Bridges  []BridgeStatus `json:"bridges,omitempty"`
 }
 
 // RouteStatus is one route with its source and its lanes.

@@ -206,13 +206,17 @@ func (u *unsettled) fresh(p, before *parcel) (its []*item) {
 		return p.items
 	}
 	for _, it := range p.items {
+		if it.entry() { // goes as its request goes
+			its = append(its, it)
+			continue
+		}
 		if now && before.passOn(it) || old && it.lane.recalls(it) {
 			it.lane.count.repeated.Inc()
 			continue
 		}
 		its = append(its, it)
 	}
-	return its
+	return p.entriesOf(its, before)
 }
 
 // passOn answers for it as its lane did, or will, for the same message in p. False: p's has not got there, and will not.

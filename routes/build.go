@@ -45,10 +45,14 @@ func (b *builder) table() *Table {
 	t.Spool = b.top
 	if v := b.root.get("routes"); v != nil {
 		t.Routes = b.routes(v.items)
-		b.checkAsides(t.Routes)
-		b.checkPromises()
-		b.checkMatches()
 	}
+	if v := b.root.get("bridges"); v != nil {
+		b.bridges(t, v.items)
+	}
+	b.anyRoute()
+	b.checkAsides(t.Routes)
+	b.checkPromises()
+	b.checkMatches()
 	t.homes, t.traffic = b.homes, b.homes.trafficOf(t.Routes)
 	t.trust()
 	t.Admin = b.admin(b.root.get("admin"))
@@ -59,6 +63,14 @@ func (b *builder) table() *Table {
 func (b *builder) anyBroker(v *value) {
 	if v != nil && v.node.Kind == yamltree.Map && len(v.order) == 0 && len(v.node.Pairs) == 0 {
 		b.at(v.key, "brokers", Finding{Code: "K002", Message: "there is no broker", Label: "empty", Help: "add one: " + v.field.Example})
+	}
+}
+
+// anyRoute demands routes, or something that makes them.
+func (b *builder) anyRoute() {
+	if b.root.get("routes") == nil && b.root.get("bridges") == nil && !b.meant("routes") && !b.meant("bridges") {
+		b.at(b.root.node, "routes", Finding{Code: "K002", Message: "file has no \"routes\"", Label: "in this file",
+			Help: "add " + topologyShape().field("routes", "").Example})
 	}
 }
 

@@ -17,8 +17,9 @@ type Table struct {
 	File    string // its name, as given to Load
 	Hash    string // the first 12 hexadecimal digits of the file's SHA-256
 	Brokers map[string]*Broker
-	Routes  []*Route // in file order, those that are not enabled too
-	Spool   *Spool   // nil when the file has no spool section
+	Routes  []*Route // in file order, those that are not enabled too; then those of the bridges
+	Bridges []*Bridge
+	Spool   *Spool // nil when the file has no spool section
 	Admin   Admin
 
 	homes   homes   // of Brokers
@@ -78,6 +79,9 @@ type Route struct {
 	Unrouted      Unrouted // what becomes of messages that no route of the source takes; "" = FateUnrouted decides
 	Expired       Expired
 	DeadLetter    *Target // where messages are set aside; nil = in the directory of the spool, or nowhere if there is none
+
+	Asks    *Bridge // it carries the requests of a bridge; nil = of none
+	Answers *Bridge // it carries the replies
 
 	Spool       RouteSpool
 	RenamedFrom string // the name it had before, whose spool it takes along

@@ -17,7 +17,6 @@ import (
 type Adapter struct {
 	mu    sync.Mutex
 	hosts map[string]*host // by broker name
-	pool  pool
 }
 
 var (
@@ -27,9 +26,7 @@ var (
 )
 
 // New returns an Adapter with no server running.
-func New() *Adapter {
-	return &Adapter{hosts: make(map[string]*host), pool: pool{trunks: make(map[trunkKey][]*trunk)}}
-}
+func New() *Adapter { return &Adapter{hosts: make(map[string]*host)} }
 
 // Kind is "nats".
 func (*Adapter) Kind() string { return "nats" }

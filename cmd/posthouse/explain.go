@@ -12,8 +12,8 @@ import (
 
 func explainCommand() *cobra.Command {
 	c := &cobra.Command{
-		Use: "explain CODE | ROUTE", Short: "Explain a code, or what a route of the file does", Args: cobra.ExactArgs(1),
-		Long: `Explains the code of a finding or an error, the fields of expressions (fields), or with -c FILE what a route does:
+		Use: "explain CODE | ROUTE | BRIDGE", Short: "Explain a code, or what a route or bridge of the file does", Args: cobra.ExactArgs(1),
+		Long: `Explains the code of a finding or an error, the fields of expressions (fields), or with -c FILE what a route or bridge does:
 its way, its limits and its spool, defaults included.`,
 		Example: "  posthouse explain F002\n  posthouse explain fields\n  posthouse explain -c topology.yaml orders",
 	}
@@ -43,6 +43,9 @@ func explain(c *cobra.Command, file, repeater, name string) (string, error) {
 		return "", err
 	}
 	if text, ok := t.ExplainRoute(name, repeater); ok {
+		return text, nil
+	}
+	if text, ok := t.ExplainBridge(name); ok {
 		return text, nil
 	}
 	var names []string

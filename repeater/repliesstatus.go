@@ -1,0 +1,136 @@
+package repeater
+
+import (
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+)
+
+// BridgeStatus is one bridge that keeps a table.
+type BridgeStatus struct {
+	Name        string     `json:"name"`
+	Outstanding int        `json:"outstanding_requests"` // without a reply
+	Limit       int        `json:"max_outstanding"`
+	Oldest      *time.Time `json:"oldest_request_at,omitempty"` // of the outstanding
+	Requests    int64      `json:"requests"`                    // since the start
+	Replies     int64      `json:"replies"`                     // settled, since the start
+	Timeouts    int64      `json:"timeouts"`
+	LateReplies int64      `json:"late_replies"`           // those nobody asked for included
+	P50         float64    `json:"round_trip_p50_seconds"` // of the last 1,024: from the reception of a request until its reply is settled
+	P90         float64    `json:"round_trip_p90_seconds"`
+	P99         float64    `json:"round_trip_p99_seconds"`
+}
+
+// bridgeMetrics are the counters of all bridges.
+type bridgeMetrics struct {
+	requests, timeouts, late *prometheus.CounterVec
+	trips                    *prometheus.HistogramVec
+}
+
+// outstanding collects how many requests of each bridge have no reply.
+type outstanding struct {
+	r    *Repeater
+	desc *prometheus.Desc
+}
+
+// Describe implements prometheus.Collector.
+func (o outstanding) Describe(c chan<- *prometheus.Desc) { c <- o.desc }
+
+// Collect implements prometheus.Collector.
+func (o outstanding) Collect(c chan<- prometheus.Metric) {
+	for _, b := range o.r.bridges() {
+		c <- prometheus.MustNewConstMetric(o.desc, prometheus.GaugeValue, float64(b.Outstanding), b.Name)
+	}
+}
+
+func newBridgeMetrics(reg prometheus.Registerer, r *Repeater) *bridgeMetrics {
+	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
+		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "posthouse", Name: name, Help: help}, labels)
+		reg.MustRegister(c)
+		return c
+	}
+	m := &bridgeMetrics{
+		requests: counter("bridge_requests_total", "Requests received.", "bridge"),
+		timeouts: counter("bridge_timeouts_total", "Requests without a reply in time.", "bridge"),
+		late:     counter("bridge_late_replies_total", "Replies that came late (deliver, dead-letter, drop), or that nobody asked for (unasked).", "bridge", "action"),
+		trips: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Namespace: "posthouse", Name: "bridge_round_trip_seconds", Help: "From the reception of a request until its reply is settled.",
+			Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9), NativeHistogramBucketFactor: 1.1,
+		}, []string{"bridge"}),
+	}
+	desc := prometheus.NewDesc("posthouse_bridge_outstanding_requests", "Requests without a reply, within their time.", []string{"bridge"}, nil)
+	reg.MustRegister(m.trips, outstanding{r, desc})
+	return m
+}
+
+// bridgeCounts are the counters of one bridge.
+type bridgeCounts struct {
+	name                           string
+	m                              *bridgeMetrics
+	requests_, timedOut            prometheus.Counter
+	trip                           prometheus.Observer
+	requestsN, timedOutN, repliesN atomic.Int64
+	lateN                          atomic.Int64
+	fold                           fold
+}
+
+func (m *bridgeMetrics) of(name string) *bridgeCounts {
+	return &bridgeCounts{
+		name: name, m: m, requests_: m.requests.WithLabelValues(name), timedOut: m.timeouts.WithLabelValues(name), trip: m.trips.WithLabelValues(name),
+	}
+}
+
+func (c *bridgeCounts) request() {
+	c.requestsN.Add(1)
+	c.requests_.Inc()
+}
+
+func (c *bridgeCounts) late(action string) {
+	c.lateN.Add(1)
+	c.m.late.WithLabelValues(c.name, action).Inc()
+}
+
+// status is what the table holds now.
+func (t *replies) status() BridgeStatus {
+	s := BridgeStatus{
+		Name: t.bridge.Name, Limit: t.bridge.MaxOutstanding, Requests: t.count.requestsN.Load(), Replies: t.count.repliesN.Load(),
+		Timeouts: t.count.timedOutN.Load(), LateReplies: t.count.lateN.Load(),
+	}
+	t.mu.Lock()
+	s.Outstanding = t.open
+	if i := slices.IndexFunc(t.queue, func(e *asked) bool { return e.state == askedOpen }); i >= 0 {
+		at := t.queue[i].at.Round(0)
+		s.Oldest = &at
+	}
+	last := slices.Clone(t.trips.last)
+	t.mu.Unlock()
+	slices.Sort(last)
+	if n := len(last); n > 0 {
+		s.P50, s.P90, s.P99 = last[n/2].Seconds(), last[n*9/10].Seconds(), last[n*99/100].Seconds()
+	}
+	return s
+}
+
+// bridges lists those that run, in file order.
+func (r *Repeater) bridges() (out []BridgeStatus) {
+	for _, b := range r.table.Bridges {
+		if t := r.tables[b.Name]; t != nil {
+			out = append(out, t.status())
+		}
+	}
+	return out
+}
+
+// entries is how many records of the journal are entries of tables.
+func (r *Repeater) entries() (n uint64) {
+	for _, t := range r.tables {
+		if l := t.lane; l != nil && l.store != nil {
+			l.mu.Lock()
+			n += l.store.backlog()
+			l.mu.Unlock()
+		}
+	}
+	return n
+}
