@@ -222,6 +222,23 @@ func TestStrictOrderGoesOnWithoutThePoison(t *testing.T) {
 	})
 }
 
+// A refusal is an answer: when the last message has become a dead letter, the lane is as well as its target.
+func TestTheOnlyMessageBecomesADeadLetter(t *testing.T) {
+	for _, mode := range []routes.SpoolMode{routes.SpoolAuto, routes.SpoolAlways} {
+		t.Run(string(mode), func(t *testing.T) {
+			spooling(t, mode, func(d *depot) {
+				d.r.Order, d.r.OnPoison, d.r.MaxAttempts, d.r.InFlight = routes.OrderStrict, routes.PoisonDeadLetter, 4, 1
+				d.refuses(func(int) bool { return true })
+				d.brokers["a"].Put("in", message(0))
+				d.start()
+				d.until("a dead letter", func() bool { return d.dead() == 1 })
+				d.is("pass-through")
+				d.halt()
+			})
+		})
+	}
+}
+
 // A stop between refusals loses nothing and buries nothing.
 func TestStopBetweenRefusals(t *testing.T) {
 	spooling(t, routes.SpoolAuto, func(d *depot) {

@@ -3,6 +3,7 @@ package repeater
 import (
 	"context"
 	"errors"
+	"math"
 	"slices"
 	"time"
 
@@ -13,6 +14,9 @@ import (
 // no answer is read again by the next one. It holds no more than a window and a batch in memory.
 func (b *store) feed(ctx context.Context) {
 	r := b.j.Reader(1)
+	b.l.mu.Lock()
+	b.passed = 0
+	b.l.mu.Unlock()
 	for b.hasRoom(ctx) {
 		rec, err := b.read(ctx, r)
 		if err != nil {
@@ -63,12 +67,15 @@ func (b *store) read(ctx context.Context, r *spool.Reader) (spool.Item, error) {
 	for {
 		seq, due := b.dueHeld()
 		if isDue(due) {
-			if rec, ok := b.again(seq); ok {
+			if rec, ok := b.again(ctx, seq); ok {
 				return rec, nil
+			}
+			if ctx.Err() != nil {
+				return spool.Item{}, ctx.Err()
 			}
 			continue
 		}
-		rec, ready, err := b.inOrder(r)
+		rec, ready, err := b.inOrder(ctx, r)
 		switch {
 		case err != nil && !b.unreadable(err):
 			ready = nil // the disk does not answer: later
@@ -77,6 +84,8 @@ func (b *store) read(ctx context.Context, r *spool.Reader) (spool.Item, error) {
 			continue
 		case ready == nil && rec.Seq != 0:
 			return rec, nil
+		default: // it may have come by some that were set aside
+			_, due = b.dueHeld()
 		}
 		if err := b.await(ctx, ready, due); err != nil {
 			return rec, err
@@ -86,13 +95,13 @@ func (b *store) read(ctx context.Context, r *spool.Reader) (spool.Item, error) {
 
 // inOrder is the reader's next record that is not set aside, or the channel that says when to look again; nil and no
 // record if the lane stops at what is set aside.
-func (b *store) inOrder(r *spool.Reader) (spool.Item, <-chan struct{}, error) {
+func (b *store) inOrder(ctx context.Context, r *spool.Reader) (spool.Item, <-chan struct{}, error) {
 	for {
 		if b.stopsAtHeld() {
 			return spool.Item{}, nil, nil
 		}
 		rec, ready, err := r.TryNext()
-		if err != nil || ready != nil || !b.skips(rec.Seq) {
+		if skip := b.skips(ctx, rec.Seq, ready != nil); err != nil || ready != nil || !skip {
 			return rec, ready, err
 		}
 	}
@@ -130,24 +139,52 @@ func (b *store) unreadable(err error) bool {
 	return true
 }
 
-// again reads one record that was set aside; false if it is done meanwhile.
-func (b *store) again(seq uint64) (spool.Item, bool) {
-	b.l.mu.Lock()
-	delete(b.held, seq)
-	b.reading = seq // until it is in the queue nothing else says that it is not with the target
-	b.l.mu.Unlock()
-	rec, ready, err := b.j.Reader(seq).TryNext()
-	if err != nil {
-		b.unreadable(err)
+// again reads one record that was set aside; false if it is done meanwhile, or cannot be read now.
+func (b *store) again(ctx context.Context, seq uint64) (spool.Item, bool) {
+	if !b.takeHeld(ctx, seq) {
+		return spool.Item{}, false
 	}
-	return rec, err == nil && ready == nil && rec.Seq == seq
+	rec, ready, err := b.j.Reader(seq).TryNext()
+	switch {
+	case err == nil && ready == nil && rec.Seq == seq:
+		return rec, true
+	case err != nil && !b.unreadable(err): // the disk does not answer: later
+		b.setAside(seq, time.Now().Add(spaceTick))
+	default: // it is gone: what waits behind it must not wait for ever
+		b.l.mu.Lock()
+		b.freeKey(seq)
+		b.l.mu.Unlock()
+	}
+	return rec, false
 }
 
-// dueHeld returns the record set aside that is due first; the zero time if there is none.
+// takeHeld takes record seq out of what is set aside, unless ctx has ended: then it belongs to the next feed.
+func (b *store) takeHeld(ctx context.Context, seq uint64) bool {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	if ctx.Err() != nil {
+		return false
+	}
+	delete(b.held, seq)
+	b.reading = seq // until it is in the queue nothing else says that it is not with the target
+	return true
+}
+
+func (b *store) setAside(seq uint64, until time.Time) {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	b.held[seq] = until
+}
+
+// dueHeld returns the record set aside that is due first; the zero time if there is none. Where the target has a position,
+// those that the reader in order has not come by yet have to wait: what lies between would look as if it had arrived.
 func (b *store) dueHeld() (first uint64, due time.Time) {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
 	for seq, at := range b.held {
+		if b.l.tx && seq > b.passed {
+			continue
+		}
 		if due.IsZero() || at.Before(due) || at.Equal(due) && seq < first {
 			first, due = seq, at
 		}
@@ -155,18 +192,48 @@ func (b *store) dueHeld() (first uint64, due time.Time) {
 	return first, due
 }
 
-// skips reports whether a record is not read in its order: it is set aside, or was and is under way now.
-func (b *store) skips(seq uint64) bool {
+// skips reports whether a record, just read, is not to be sent in its order: it is set aside, or was and is under way now,
+// or has been done since the reader looked for it. last says that there was none.
+func (b *store) skips(ctx context.Context, seq uint64, last bool) bool {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
+	ended := b.ended[seq]
+	if b.peeks--; b.peeks == 0 {
+		clear(b.ended)
+	}
+	switch {
+	case ctx.Err() != nil: // another feed may have begun
+	case last:
+		b.passed = math.MaxUint64 // what comes later is no record that was set aside
+	default:
+		b.passed = max(b.passed, seq)
+	}
 	_, held := b.held[seq]
-	return held || b.lines.parked[seq] || b.fed[seq] || b.settling[seq]
+	return ended || held || b.lines.parked[seq] || b.fed[seq] || b.settling[seq]
 }
 
+// stopsAtHeld reports whether the next record in order must not be read; if it may, it is about to be.
 func (b *store) stopsAtHeld() bool {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
-	return b.stopped()
+	if b.stopped() && b.comesBy() {
+		return true
+	}
+	b.peeks++
+	return false
+}
+
+// comesBy reports whether the reader in order has come by all that is set aside. lane.mu is held.
+func (b *store) comesBy() bool {
+	if !b.l.tx {
+		return true
+	}
+	for seq := range b.held {
+		if seq > b.passed {
+			return false
+		}
+	}
+	return true
 }
 
 // open makes an item of rec; nil for one that is too old, and for one that cannot be understood, which is set aside: a
@@ -175,9 +242,7 @@ func (b *store) open(rec spool.Item) *item {
 	it, err := b.l.decodeItem(rec)
 	if err != nil {
 		b.l.log.Error(msgRead, "seq", rec.Seq, "err", err)
-		b.l.mu.Lock()
-		b.held[rec.Seq] = time.Now().Add(b.l.gate.slow)
-		b.l.mu.Unlock()
+		b.setAside(rec.Seq, time.Now().Add(b.l.gate.slow))
 		return nil
 	}
 	if now, suspect := b.l.clock.read(); b.maxAge > 0 && !suspect && now.Sub(it.at) > b.maxAge {

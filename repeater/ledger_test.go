@@ -157,6 +157,7 @@ type ledger struct {
 	source *patient // that confirms no settle; nil: it does
 	atMost bool     // delivery: at-most-once
 	regs   []*prometheus.Registry
+	hold   *holding // something is held most of the time (ledgerhold_test.go)
 
 	silentWait, silentSettle atomic.Bool // the next such call does not return before the test does
 
@@ -295,6 +296,9 @@ func (l *ledger) journal(mode routes.SpoolMode) {
 func (l *ledger) sicken() {
 	p := &patient{Adapter: l.adapter, cure: make(chan struct{}), plain: l.rng.IntN(5) == 0}
 	l.t.Cleanup(func() { close(p.cure) })
+	if p.plain {
+		l.story = append(l.story, "targets cannot post")
+	}
 	once := func(silent *atomic.Bool) func() error {
 		return func() error {
 			if silent.CompareAndSwap(true, false) {
@@ -310,7 +314,7 @@ func (l *ledger) sicken() {
 // rules sets rules at a target that also tell the ledger what was refused.
 func (l *ledger) rules(broker string, r mem.Rules) {
 	r.Judged = func(m *adapters.Message, err error) {
-		if err != nil {
+		if l.refusal(r, m, err) {
 			l.mu.Lock()
 			l.refused[broker][number(m)] = true
 			l.mu.Unlock()
@@ -365,6 +369,9 @@ func (l *ledger) send() {
 
 // fault does one thing to one broker and tells what.
 func (l *ledger) fault() string {
+	if l.hold != nil && l.hold.rng.IntN(2) == 0 {
+		return l.holdFault()
+	}
 	switch l.rng.IntN(13) {
 	case 0, 1, 2:
 		return "a: " + l.linkFault("a")
@@ -516,6 +523,9 @@ func (l *ledger) bounded() {
 	ahead := l.route.Batch.Count
 	if l.once || l.atMost {
 		ahead = 4 * l.route.InFlight // the next transaction, and what is tried again
+	}
+	if l.hold != nil {
+		ahead += l.total // what was set aside and is due again
 	}
 	for _, lane := range l.rep.Status().Routes[0].Lanes {
 		if lane.InFlight > l.route.InFlight || lane.Waiting+lane.InFlight > l.route.Prefetch+l.route.InFlight+max(ahead, l.route.Batch.Count) {

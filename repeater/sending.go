@@ -186,7 +186,7 @@ func (s *sending) take(stop, post context.Context) *flight {
 	if stop.Err() != nil {
 		halt = nil
 	}
-	for post.Err() == nil && !(halt != nil && s.leaving()) {
+	for post.Err() == nil && s.failure() == nil && !(halt != nil && s.leaving()) {
 		f, more := s.tryTake(halt == nil)
 		if f != nil || halt == nil && !more {
 			return f
@@ -434,6 +434,8 @@ func (s *sending) settle(f *flight, it *item, err error) (again bool) {
 		return true
 	}
 	s.l.refuse(it, refusalOf(err), err)
+	s.l.end.works() // it has answered; there may be nothing else to send that shows it
+	s.l.work(true)
 	return false
 }
 
@@ -463,6 +465,10 @@ func (s *sending) failLocked(err error) {
 				f.due = time.Now().Add(patience * s.l.cfg.Limits.Confirm)
 			}
 		}
+	}
+	if s.l.keyed() && adapters.KindOf(err) == adapters.Permanent { // the target is well, and other keys may pass: what is being handed over
+		signal(s.l.wake) // to it shall not be in doubt
+		return
 	}
 	s.cancel()
 }

@@ -37,6 +37,7 @@ type patient struct {
 	poor                   bool                            // no priority above 4
 	mute                   bool                            // its sources neither confirm a settle nor tell of a redelivery
 	forgets                atomic.Bool                     // and have not taken note of a settle
+	holes                  atomic.Int64                    // transactions with holes in their position
 }
 
 func (p *patient) Capabilities(c adapters.Config) adapters.Capabilities {
@@ -95,6 +96,9 @@ type sickTx struct {
 func (t sickTx) SendTx(ctx context.Context, ms []*adapters.Message, at adapters.Position) error {
 	if err := t.TxTarget.SendTx(ctx, ms, at); err != nil {
 		return err
+	}
+	if len(at.Holes) > 0 {
+		t.p.holes.Add(1)
 	}
 	return ill(t.p.wait)
 }

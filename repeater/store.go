@@ -70,6 +70,9 @@ type store struct {
 	settling  map[uint64]bool      // records whose settle is not confirmed: whether the target has them (exactly-once)
 	at        adapters.Position    // of the target, where the lane sends transactions
 	reading   uint64               // the record set aside that was read again last
+	peeks     int                  // records in order that are being read: of more than one feed where a target was abandoned
+	ended     map[uint64]bool      // meanwhile these were done
+	passed    uint64               // the reader in order of the target in use is behind this record
 	tried     uint64               // the highest record of a transaction that was begun
 	certain   bool                 // a second send is recognised, or there is none: nothing is flagged
 	exact     bool                 // a record is marked done only when its settle is confirmed
@@ -91,7 +94,7 @@ func newStore(l *lane, journal *spool.Spool, j *spool.Lane, clean bool) *store {
 		grow:   make(chan struct{}, 1), marks: make(chan struct{}, 1), room: make(chan struct{}, 1), space: make(chan struct{}, 1),
 		seen: map[string]uint64{}, settling: map[uint64]bool{}, exact: route.Delivery == routes.ExactlyOnce,
 		certain: certain(route.Delivery), lines: newLines(),
-		held: map[uint64]time.Time{}, fed: map[uint64]bool{}, unsure: map[uint64]bool{}, firsts: map[uint64]time.Time{}, refused: map[uint64]refusal{},
+		ended: map[uint64]bool{}, held: map[uint64]time.Time{}, fed: map[uint64]bool{}, unsure: map[uint64]bool{}, firsts: map[uint64]time.Time{}, refused: map[uint64]refusal{},
 	}
 	if route.DrainRate > 0 {
 		b.rate = rate.NewLimiter(rate.Limit(route.DrainRate), max(1, route.DrainRate/10))
@@ -303,6 +306,9 @@ func (b *store) done(seq uint64) {
 	defer b.l.mu.Unlock()
 	b.unmarked++
 	b.top = max(b.top, seq)
+	if b.peeks > 0 {
+		b.ended[seq] = true
+	}
 	b.freeKey(seq)
 	b.closeHole(seq)
 	delete(b.unsure, seq)

@@ -351,11 +351,17 @@ func (b *store) release(seq uint64) {
 	delete(b.settling, seq)
 	if arrived {
 		b.kept--
+		b.fed[seq] = true // until it is marked nobody may read it
 	}
 	b.l.mu.Unlock()
-	if arrived {
-		b.done(seq)
+	if !arrived {
+		return
 	}
+	b.done(seq)
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	delete(b.fed, seq)
+	signal(b.room)
 }
 
 // recall reports whether it is in the journal since an earlier life, and which record it is.
