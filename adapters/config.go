@@ -30,11 +30,22 @@ type Config struct {
 	// promise rests on is Denied then.
 	Once bool
 
+	// Share lets ends use one connection: those that are opened with the same Share, which is not nil, and otherwise equal
+	// brokers, addresses, logins and Dial. What happens to one of them is still its own matter; what happens to the
+	// connection happens to all. nil = every end has its own. Whether there is any sharing is up to the adapter.
+	Share *Share
+
 	// Dial replaces net.Dialer for every connection, TLS included on top of it. nil = the network.
 	Dial func(ctx context.Context, network, addr string) (net.Conn, error)
 	Now  func() time.Time // wall time that is written into messages; nil = time.Now
 	Log  *slog.Logger     // nil = discard
 }
+
+// A Share stands for ends that may use one connection. Its only meaning is its identity.
+type Share struct{ _ byte }
+
+// NewShare returns a Share that no other end has.
+func NewShare() *Share { return new(Share) }
 
 // Limits bound what an end holds in memory. Zero values mean the default in brackets.
 type Limits struct {

@@ -98,7 +98,7 @@ func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 		if err != nil {
 			return nil, err
 		}
-		c.Now, c.Log = r.clock.now, o.Log.With("broker", name)
+		c.Now, c.Log, c.Share = r.clock.now, o.Log.With("broker", name), adapters.NewShare()
 		c.Heartbeat = c.WithDefaults().Heartbeat
 		r.configs[name] = c
 		gates[name] = newGate(b, o.Slow, c.Log)

@@ -17,6 +17,7 @@ import (
 type Adapter struct {
 	mu    sync.Mutex
 	hosts map[string]*host // by broker name
+	pool  pool
 }
 
 var (
@@ -26,7 +27,9 @@ var (
 )
 
 // New returns an Adapter with no server running.
-func New() *Adapter { return &Adapter{hosts: make(map[string]*host)} }
+func New() *Adapter {
+	return &Adapter{hosts: make(map[string]*host), pool: pool{trunks: make(map[trunkKey][]*trunk)}}
+}
 
 // Kind is "nats".
 func (*Adapter) Kind() string { return "nats" }

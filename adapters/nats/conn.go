@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
+	"slices"
+	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,19 +19,26 @@ import (
 // closeWait bounds how long Close waits for the client library.
 const closeWait = 2 * time.Second
 
-// A conn is one connection, used by one end. The library never reconnects it: when it is lost, gone ends with the
-// reason and the end is spent.
+// A conn is an end's part of a connection, which it may share with others (trunk.go). When the connection is lost, or the
+// end alone is given up, gone ends with the reason and the end is spent.
 type conn struct {
-	nc   *natsgo.Conn
-	js   jetstream.JetStream
-	cfg  adapters.Config // with defaults
-	at   adapters.Address
-	peer adapters.Peer
+	tr    *trunk
+	nc    *natsgo.Conn // of tr
+	js    jetstream.JetStream
+	cfg   adapters.Config // with defaults
+	at    adapters.Address
+	peer  adapters.Peer
+	claim string
+	id    string // of this end on its connection
 
 	gone context.Context
 	kill context.CancelCauseFunc
 
+	once   sync.Once
+	answer func(*natsgo.Msg)           // takes what comes to the end's own part of the shared inbox; never changes after attach
 	denied atomic.Pointer[func(error)] // what to do with a permission violation
+	asked  atomic.Pointer[string]      // the subject of the API that was asked last
+	own    atomic.Pointer[[]string]    // the other subjects that it publishes to
 }
 
 // connect tries the addresses in order, once, and returns the first connection. In-process servers are reached without
@@ -38,7 +47,9 @@ func (ad *Adapter) connect(ctx context.Context, c adapters.Config, a adapters.Ad
 	c = c.WithDefaults()
 	if c.Options.Sub(KeyEmbedded) != nil {
 		if h := ad.running(c.Name); h != nil {
-			return open(ctx, c, a, endpoint{hostPort: "in-process"}, natsgo.InProcessServer(h.server))
+			return ad.join(ctx, c, a, keyOf(c, a, "in-process", h), func(tr *trunk) error {
+				return tr.open(ctx, c, endpoint{hostPort: "in-process"}, natsgo.InProcessServer(h.server))
+			})
 		}
 		listen := c.Options.Sub(KeyEmbedded).String(KeyListen, "")
 		if listen == "" {
@@ -49,14 +60,67 @@ func (ad *Adapter) connect(ctx context.Context, c adapters.Config, a adapters.Ad
 	}
 	var errs []*adapters.Error
 	for _, s := range c.Addresses {
-		cn, err := dialOne(ctx, c, a, s)
+		cn, err := ad.join(ctx, c, a, keyOf(c, a, s, nil), func(tr *trunk) error { return tr.dial(ctx, c, s) })
 		if err == nil {
 			return cn, nil
 		}
-		errs = append(errs, err)
+		errs = append(errs, connectError(a, s, err))
 	}
 	return nil, firstDefinite(a, errs)
 }
+
+// connectError is what an address had to say.
+func connectError(a adapters.Address, s string, err error) *adapters.Error {
+	e := fail("connect", a, err)
+	e.Err = fmt.Errorf("%s: %w", s, e.Err)
+	if !e.Kind.Definite() {
+		e.Kind = adapters.Lost
+	}
+	return e
+}
+
+// join makes an end on a connection that it shares, or that open makes.
+func (ad *Adapter) join(ctx context.Context, c adapters.Config, a adapters.Address, key trunkKey, open func(*trunk) error) (*conn, error) {
+	claim := claimOf(c, a)
+	tr, err := ad.pool.join(ctx, key, claim, open)
+	if err != nil {
+		return nil, err
+	}
+	cn := &conn{tr: tr, nc: tr.nc, cfg: c, at: a, peer: tr.peer, claim: claim}
+	cn.gone, cn.kill = context.WithCancelCause(tr.gone)
+	tr.add(cn)
+	if cn.js, err = jetstream.New(tr.nc, jetstream.WithClientTrace(&jetstream.ClientTrace{RequestSent: cn.asks})); err != nil {
+		cn.close()
+		return nil, err
+	}
+	return cn, nil
+}
+
+// onAnswer sets who takes what comes to inbox, the end's own part of its connection's.
+func (c *conn) onAnswer(f func(*natsgo.Msg)) (inbox string) {
+	c.tr.mu.Lock()
+	defer c.tr.mu.Unlock()
+	c.answer = f
+	return c.tr.inbox + c.id + "."
+}
+
+// publishes says which subjects the end publishes to; one that ends in "." stands for all that have it in
+// them.
+func (c *conn) publishes(subjects ...string) { c.own.Store(&subjects) }
+
+// uses reports whether a refusal of subject is the end's business.
+func (c *conn) uses(subject string) bool {
+	if asked := c.asked.Load(); asked != nil && *asked == subject {
+		return true
+	}
+	own := c.own.Load()
+	return own != nil && slices.ContainsFunc(*own, func(s string) bool {
+		return s == subject || strings.HasSuffix(s, ".") && strings.Contains(subject, s)
+	})
+}
+
+// asks notes what is asked of the API, so that a refusal of it finds its way.
+func (c *conn) asks(subject string, _ []byte) { c.asked.Store(&subject) }
 
 // firstDefinite joins the errors of all addresses; the kind is the first that an operator can act on.
 func firstDefinite(a adapters.Address, errs []*adapters.Error) error {
@@ -71,160 +135,6 @@ func firstDefinite(a adapters.Address, errs []*adapters.Error) error {
 		}
 	}
 	return &adapters.Error{Op: "connect", Addr: a, Kind: kind, Err: errors.Join(causes...)}
-}
-
-func dialOne(ctx context.Context, c adapters.Config, a adapters.Address, s string) (*conn, *adapters.Error) {
-	at := func(err error) *adapters.Error {
-		e := fail("connect", a, err)
-		e.Err = fmt.Errorf("%s: %w", s, e.Err)
-		if !e.Kind.Definite() {
-			e.Kind = adapters.Lost
-		}
-		return e
-	}
-	ep, err := parseAddress(c, s)
-	if err != nil {
-		return nil, at(&adapters.Error{Kind: adapters.Permanent, Err: err})
-	}
-	opts := []natsgo.Option{}
-	if ep.tls {
-		tc, err := c.TLS.Config(ep.host)
-		if err != nil {
-			return nil, at(err)
-		}
-		opts = append(opts, natsgo.Secure(tc))
-	}
-	d := &dialer{ctx: ctx, dial: c.Dial}
-	defer d.release()
-	cn, err := open(ctx, c, a, ep, append(opts, natsgo.SetCustomDialer(d))...)
-	if err != nil {
-		if d.err != nil {
-			err = d.err // the library hides a refused connection behind "no servers available"
-		}
-		return nil, at(err)
-	}
-	cn.peer.Address = s
-	return cn, nil
-}
-
-// A dialer brings Config.Dial and a context into the library, whose Connect has none: when ctx ends during the
-// handshake the socket is closed, and Connect returns.
-type dialer struct {
-	ctx  context.Context
-	dial func(ctx context.Context, network, addr string) (net.Conn, error)
-	err  error
-	stop func() bool
-}
-
-// Dial is called by natsgo.Connect, once, on the caller's goroutine.
-func (d *dialer) Dial(network, addr string) (net.Conn, error) {
-	c, err := d.dial(d.ctx, network, addr)
-	if err != nil {
-		d.err = err
-		return nil, err
-	}
-	d.stop = context.AfterFunc(d.ctx, func() { _ = c.Close() })
-	return c, nil
-}
-
-// release ends the watch over ctx: from now on the connection belongs to its end.
-func (d *dialer) release() {
-	if d.stop != nil {
-		d.stop()
-	}
-}
-
-// open connects to one server and asks it for its name and limits.
-func open(ctx context.Context, c adapters.Config, a adapters.Address, ep endpoint, extra ...natsgo.Option) (*conn, error) {
-	cn := &conn{cfg: c, at: a}
-	cn.gone, cn.kill = context.WithCancelCause(context.Background())
-	nc, err := natsgo.Connect("nats://"+hostOr(ep.hostPort), append(cn.options(ctx), extra...)...)
-	if err != nil {
-		cn.kill(err)
-		return nil, handshakeError(ctx, err)
-	}
-	cn.nc = nc
-	cn.peer = adapters.Peer{ID: identityOf(nc), Product: "nats-server", Version: nc.ConnectedServerVersion(),
-		Address: ep.hostPort, MaxSize: nc.MaxPayload()}
-	if cn.js, err = jetstream.New(nc); err != nil {
-		cn.close()
-		return nil, err
-	}
-	return cn, nil
-}
-
-// identityOf is the cluster's name: its servers are one broker. A server by itself has its own.
-func identityOf(nc *natsgo.Conn) string {
-	if cluster := nc.ConnectedClusterName(); cluster != "" {
-		return cluster
-	}
-	return nc.ConnectedServerName()
-}
-
-func hostOr(hostPort string) string {
-	if hostPort == "in-process" {
-		return "127.0.0.1:" + defaultPort // not dialled
-	}
-	return hostPort
-}
-
-func handshakeError(ctx context.Context, err error) error {
-	if ctx.Err() != nil {
-		return fmt.Errorf("given up: %w", context.Cause(ctx))
-	}
-	return err
-}
-
-// options are the library's settings: no reconnect, no advertised addresses, and a ping rhythm that notices a silent
-// peer within three heartbeats.
-func (c *conn) options(ctx context.Context) []natsgo.Option {
-	k, hb := c.cfg.Credentials, c.cfg.Heartbeat
-	opts := []natsgo.Option{
-		natsgo.NoReconnect(), natsgo.IgnoreDiscoveredServers(), natsgo.DontRandomize(), natsgo.SkipHostLookup(),
-		natsgo.Name(c.cfg.Client), natsgo.Timeout(dialTimeout(ctx)),
-		natsgo.PingInterval(hb * 3 / 4), natsgo.MaxPingsOutstanding(2), natsgo.FlusherTimeout(hb),
-		natsgo.ClosedHandler(c.onClosed), natsgo.ErrorHandler(c.onError),
-	}
-	switch {
-	case k.Mechanism == "external" || k.Mechanism == "anonymous":
-	case !k.Token.IsZero():
-		opts = append(opts, natsgo.Token(k.Token.Reveal()))
-	case k.User != "":
-		opts = append(opts, natsgo.UserInfo(k.User, k.Password.Reveal()))
-	}
-	return opts
-}
-
-// dialTimeout is how long one handshake may take.
-func dialTimeout(ctx context.Context) time.Duration {
-	const most = 10 * time.Second
-	if d, ok := ctx.Deadline(); ok {
-		return max(min(most, time.Until(d)), time.Millisecond)
-	}
-	return most
-}
-
-func (c *conn) onClosed(nc *natsgo.Conn) {
-	err := nc.LastError()
-	if err == nil {
-		err = errors.New("the connection is closed")
-	}
-	c.kill(err)
-}
-
-// onError takes what the library reports beside the way of any message. A permission violation belongs to whoever
-// waits for an answer; everything that leaves the byte stream in doubt ends the connection.
-func (c *conn) onError(_ *natsgo.Conn, _ *natsgo.Subscription, err error) {
-	switch {
-	case errors.Is(err, natsgo.ErrBadHeaderMsg):
-		c.cfg.Log.Warn("a message has headers that cannot be read; it goes on without them", "broker", c.cfg.Name)
-	case errors.Is(err, natsgo.ErrPermissionViolation):
-		if f := c.denied.Load(); f != nil {
-			(*f)(err)
-		}
-	default:
-		c.kill(err)
-	}
 }
 
 // onDenied sets who hears of permission violations from now on.
@@ -247,6 +157,9 @@ func (c *conn) during(ctx context.Context, op string, f func(context.Context) er
 	if ctx.Err() != nil && !errors.Is(context.Cause(ctx), context.Canceled) {
 		err = context.Cause(ctx)
 	}
+	if adapters.KindOf(err) == adapters.Lost {
+		c.tr.suspect()
+	}
 	if errors.Is(err, natsgo.ErrConnectionClosed) {
 		return c.lostNow(op)
 	}
@@ -262,25 +175,30 @@ func (c *conn) lostNow(op string) *adapters.Error {
 	return lost(op, c.at, cause)
 }
 
-// ping makes a round trip.
+// ping makes a round trip, unless one was made on the connection within the last heartbeat.
 func (c *conn) ping(ctx context.Context) error {
 	if c.gone.Err() != nil {
 		return c.lostNow("probe")
 	}
+	if c.tr.heardWithin(c.cfg.Heartbeat) {
+		return nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, c.cfg.Heartbeat)
 	defer cancel()
-	if err := c.nc.FlushWithContext(ctx); err != nil {
+	if err := c.tr.roundTrip(ctx); err != nil {
+		c.tr.suspect()
 		return lost("probe", c.at, err)
 	}
 	return nil
 }
 
-// close ends the connection. The library may wait for a socket that does not answer: then it is left behind.
+// close takes the end off its connection, which ends with its last end.
 func (c *conn) close() {
-	c.kill(errors.New("closed by us"))
-	done := make(chan struct{})
-	go func() { c.nc.Close(); close(done) }()
-	wait(done, closeWait)
+	c.once.Do(func() {
+		c.kill(errors.New("closed by us"))
+		c.tr.remove(c)
+		c.tr.pool.leave(c.tr, c.claim)
+	})
 }
 
 // wait reports whether done was closed within d.

@@ -134,6 +134,7 @@ func (s *source) onDelivery(m *natsgo.Msg) {
 		SourceID: s.id + strconv.FormatUint(pos.seq, 10)}
 	s.mu.Lock()
 	s.held.add(&it.tag)
+	s.keepAlive()
 	s.credit.arrived(it.tag.size)
 	if s.head > 0 && len(s.buf) == cap(s.buf) { // make room at the front before growing
 		n := copy(s.buf, s.buf[s.head:])

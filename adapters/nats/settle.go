@@ -183,6 +183,7 @@ func (s *source) await(ctx context.Context, done chan struct{}) error {
 		return &adapters.Error{Op: "settle", Addr: s.c.at, Kind: adapters.Transient, Err: context.Cause(ctx)}
 	case <-timer.C:
 		s.spend(lost("settle", s.c.at, fmt.Errorf("no answer to acks within %v", s.c.cfg.Limits.Confirm)))
+		s.c.tr.suspect()
 		return s.lostSettle()
 	}
 }
@@ -218,18 +219,34 @@ func (s *source) lostSettleLocked() error {
 	return lost("settle", s.c.at, cause)
 }
 
-// keepAlive tells the server three times within the ack wait that what is held is still being worked on, until the
-// connection ends.
+// keepAlive tells the server three times within the ack wait that what is held is still being worked on, for as long as
+// something is held. s.mu is held.
 func (s *source) keepAlive() {
-	beat := time.NewTicker(s.ackWait / 3)
-	defer beat.Stop()
-	for {
-		select {
-		case <-s.c.gone.Done():
-			return
-		case now := <-beat.C:
-			s.extend(now.Add(-s.ackWait / 4).UnixNano())
-		}
+	switch {
+	case s.beats || s.closed:
+	case s.beat == nil:
+		s.beats, s.beat = true, time.AfterFunc(s.ackWait/3, s.onBeat)
+	default:
+		s.beats = true
+		s.beat.Reset(s.ackWait / 3)
+	}
+}
+
+func (s *source) onBeat() {
+	s.mu.Lock()
+	s.beats = false
+	if s.held.n > 0 && s.c.gone.Err() == nil {
+		s.keepAlive()
+	}
+	s.mu.Unlock()
+	s.extend(time.Now().Add(-s.ackWait / 4).UnixNano())
+}
+
+func (s *source) stopBeat() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed = true; s.beat != nil {
+		s.beat.Stop()
 	}
 }
 
@@ -244,7 +261,7 @@ func (s *source) stale(limit int64) []string {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	var out []string
-	for t := s.held.first; t != nil; t = t.next {
+	for t := s.held.first; t != nil && !s.closed; t = t.next {
 		if t.since <= limit {
 			t.since = time.Now().UnixNano()
 			out = append(out, t.reply)

@@ -20,12 +20,13 @@ import (
 type source struct {
 	c        *conn
 	id       string // stream and creation time: a stream that was made again starts its sequence again
-	consumer jetstream.Consumer
+	stream   string
+	consumer string
 	next     string // subject that takes pull requests
 	inbox    string // prefix of our answers' subjects
-	remove   func(context.Context) error
 	ackWait  time.Duration
 	sub      *natsgo.Subscription
+	drained  chan struct{} // closed when sub has ended
 
 	mu     sync.Mutex
 	buf    []adapters.Delivery // received, not yet handed out; first at head
@@ -35,9 +36,11 @@ type source struct {
 	err    error         // why the source is spent
 	wake   chan struct{} // capacity 1: something for Receive
 	acks   ackRound
+	beat   *time.Timer // of keepAlive; nil before the first
+	beats  bool        // it is running
+	closed bool
 
 	heard atomic.Int64 // when the consumer was last heard of, UnixNano
-	alive sync.WaitGroup
 }
 
 var (
@@ -65,19 +68,17 @@ func attachSource(ctx context.Context, c *conn) (*source, error) {
 	info := st.CachedInfo()
 	s := &source{
 		c: c, ackWait: ackWait, wake: make(chan struct{}, 1), inbox: natsgo.NewInbox() + ".",
-		id:   info.Config.Name + "@" + strconv.FormatInt(info.Created.UnixNano(), 36) + ":",
-		next: fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", info.Config.Name, co.CachedInfo().Name),
+		id:     info.Config.Name + "@" + strconv.FormatInt(info.Created.UnixNano(), 36) + ":",
+		stream: info.Config.Name, consumer: co.CachedInfo().Name, drained: make(chan struct{}), credit: newCredit(c.cfg.Limits),
 	}
-	if c.at.Options.Bool(KeyTemporary, false) {
-		s.remove = func(ctx context.Context) error { return st.DeleteConsumer(ctx, co.CachedInfo().Name) }
-	}
-	s.credit, s.consumer = newCredit(c.cfg.Limits), co
+	s.next = fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", s.stream, s.consumer)
+	c.publishes(s.next, fmt.Sprintf(".%s.%s.", s.stream, s.consumer), s.inbox)
 	return s, s.start(ctx)
 }
 
 func consumerConfig(c *conn, ackWait time.Duration) jetstream.ConsumerConfig {
 	cc := jetstream.ConsumerConfig{
-		Durable: consumerName(c), Description: "posthouse " + c.cfg.Client, DeliverPolicy: jetstream.DeliverAllPolicy,
+		Durable: consumerName(c.cfg, c.at), Description: "posthouse " + c.cfg.Client, DeliverPolicy: jetstream.DeliverAllPolicy,
 		AckPolicy: jetstream.AckExplicitPolicy, AckWait: ackWait, MaxDeliver: -1,
 		MaxAckPending: c.cfg.Limits.Prefetch, FilterSubject: c.at.Options.String(KeySubject, ""),
 	}
@@ -87,8 +88,8 @@ func consumerConfig(c *conn, ackWait time.Duration) jetstream.ConsumerConfig {
 	return cc
 }
 
-func consumerName(c *conn) string {
-	if name := c.at.Options.String(KeyConsumer, durableName(c.cfg.Client)); name != "" {
+func consumerName(c adapters.Config, a adapters.Address) string {
+	if name := a.Options.String(KeyConsumer, durableName(c.Client)); name != "" {
 		return name
 	}
 	return "posthouse"
@@ -99,13 +100,24 @@ func consumerName(c *conn) string {
 func (s *source) start(ctx context.Context) error {
 	sub, err := s.c.nc.Subscribe(s.inbox+"*", s.onMsg)
 	if err == nil {
+		sub.SetClosedHandler(func(string) { close(s.drained) })
 		err = sub.SetPendingLimits(-1, -1) // bounded by credit instead
 	}
 	if err != nil {
 		return fail("attach", s.c.at, err)
 	}
 	s.sub = sub
-	err = s.c.during(ctx, "attach", func(ctx context.Context) error {
+	if err := s.firstPull(ctx); err != nil {
+		_ = sub.Unsubscribe() // or the connection, which others may use, would keep it
+		return err
+	}
+	s.c.onDenied(func(err error) { s.spend(fail("receive", s.c.at, err)) })
+	context.AfterFunc(s.c.gone, func() { s.spend(s.c.lostNow("receive")) })
+	return nil
+}
+
+func (s *source) firstPull(ctx context.Context) error {
+	return s.c.during(ctx, "attach", func(ctx context.Context) error {
 		if err := s.reclaim(ctx); err != nil {
 			return err
 		}
@@ -114,13 +126,6 @@ func (s *source) start(ctx context.Context) error {
 		s.mu.Unlock()
 		return s.c.nc.FlushWithContext(ctx)
 	})
-	if err != nil {
-		return err
-	}
-	s.c.onDenied(func(err error) { s.spend(fail("receive", s.c.at, err)) })
-	context.AfterFunc(s.c.gone, func() { s.spend(s.c.lostNow("receive")) })
-	s.alive.Go(s.keepAlive)
-	return nil
 }
 
 // reclaimMost bounds how many positions reclaim looks at; beyond it the ack wait does the same, later.
@@ -163,7 +168,15 @@ func (s *source) reclaim(ctx context.Context) error {
 // pulls whose inbox has gone. With such a pull at its head it would take a released message up, find nobody to give it
 // to, and put it back behind the others.
 func (s *source) quiesce(ctx context.Context) (*jetstream.ConsumerInfo, error) {
-	return s.consumer.Info(ctx)
+	return s.info(ctx)
+}
+
+func (s *source) info(ctx context.Context) (*jetstream.ConsumerInfo, error) {
+	co, err := s.c.js.Consumer(ctx, s.stream, s.consumer)
+	if err != nil {
+		return nil, err
+	}
+	return co.CachedInfo(), nil
 }
 
 // Peer tells which server the source is attached to.
@@ -270,6 +283,7 @@ func (s *source) checkHeard() {
 	silence := time.Since(time.Unix(0, s.heard.Load()))
 	if waiting && silence > 3*s.c.cfg.Heartbeat {
 		s.spend(lost("receive", s.c.at, fmt.Errorf("no heartbeat from the consumer for %v", silence.Round(time.Millisecond))))
+		s.c.tr.suspect()
 	}
 }
 
@@ -287,7 +301,10 @@ func (s *source) Probe(ctx context.Context) error {
 	}
 	ctx, cancel := context.WithTimeout(ctx, s.c.cfg.Heartbeat)
 	defer cancel()
-	if _, err := s.consumer.Info(ctx); err != nil {
+	if _, err := s.info(ctx); err != nil {
+		if ctx.Err() != nil {
+			s.c.tr.suspect()
+		}
 		return lost("probe", s.c.at, err)
 	}
 	return nil
@@ -300,8 +317,9 @@ func (s *source) Close() error {
 	if s.c.gone.Err() == nil {
 		s.giveBack()
 	}
+	s.stopBeat()
+	_ = s.sub.Unsubscribe() // that it is closed already is as good
 	s.c.close()
-	s.alive.Wait()
 	return nil
 }
 
@@ -318,11 +336,7 @@ func (s *source) markClosed() {
 func (s *source) giveBack() {
 	ctx, cancel := context.WithTimeout(context.Background(), min(closeWait, s.c.cfg.Heartbeat))
 	defer cancel()
-	if s.sub.Drain() != nil || s.c.nc.FlushWithContext(ctx) != nil {
-		return
-	}
-	arrived := make(chan struct{})
-	if s.c.nc.Barrier(func() { close(arrived) }) != nil || !wait(arrived, closeWait) {
+	if s.sub.Drain() != nil || s.c.nc.FlushWithContext(ctx) != nil || !wait(s.drained, closeWait) {
 		return
 	}
 	if _, err := s.quiesce(ctx); err != nil {
@@ -333,8 +347,8 @@ func (s *source) giveBack() {
 		_ = s.c.nc.Publish(t.reply, []byte("-NAK"))
 	}
 	s.mu.Unlock()
-	if s.remove != nil {
-		_ = s.remove(ctx)
+	if s.c.at.Options.Bool(KeyTemporary, false) {
+		_ = s.c.js.DeleteConsumer(ctx, s.stream, s.consumer)
 	}
 	_ = s.c.nc.FlushWithContext(ctx)
 }

@@ -23,13 +23,14 @@ import (
 type target struct {
 	c     *conn
 	inbox string
-	free  chan int // slots without a message; its capacity is Limits.InFlight
-	most  int64    // largest message in bytes
+	most  int64         // largest message in bytes
+	freed chan struct{} // capacity 1: a slot has come free
 
 	mu      sync.Mutex
-	slots   []slot
-	flying  int // messages without an answer
-	refused int // permission violations since nothing was flying
+	slots   []slot // as many as were ever needed at once, at most Limits.InFlight
+	free    []int  // of them: without a message
+	flying  int    // messages without an answer
+	refused int    // permission violations since nothing was flying
 	err     error
 
 	spent      chan struct{} // closed when err is set
@@ -51,27 +52,15 @@ var (
 	_ adapters.Deduplicator = (*target)(nil)
 )
 
-// attachTarget looks for the stream and subscribes to the answers.
+// attachTarget looks for the stream.
 func attachTarget(ctx context.Context, c *conn) (*target, error) {
-	t := &target{c: c, inbox: natsgo.NewInbox() + ".", spent: make(chan struct{}),
-		slots: make([]slot, c.cfg.Limits.InFlight), free: make(chan int, c.cfg.Limits.InFlight)}
-	for i := range t.slots {
-		t.free <- i
-	}
+	t := &target{c: c, spent: make(chan struct{}), freed: make(chan struct{}, 1)}
 	if err := t.lookUp(ctx); err != nil {
 		return nil, err
 	}
 	t.most = min(c.peer.MaxSize, c.cfg.Limits.MaxSize)
-	sub, err := c.nc.Subscribe(t.inbox+"*.*", t.onAnswer)
-	if err == nil {
-		err = sub.SetPendingLimits(-1, -1) // bounded by the slots instead
-	}
-	if err != nil {
-		return nil, fail("attach", c.at, err)
-	}
-	if err := c.during(ctx, "attach", c.nc.FlushWithContext); err != nil {
-		return nil, err
-	}
+	c.publishes(c.at.Name)
+	t.inbox = c.onAnswer(t.onAnswer)
 	c.onDenied(t.onDenied)
 	context.AfterFunc(c.gone, func() { t.spend(c.lostNow("send")) })
 	return t, nil
@@ -189,27 +178,51 @@ func (t *target) wire(m *adapters.Message) (*natsgo.Msg, error) {
 
 // room waits for a free slot. A server that answers nothing for as long as Limits.Confirm is given up.
 func (t *target) room(ctx context.Context) (int, error) {
-	select {
-	case <-t.spent:
-		return 0, t.reason()
-	default:
-	}
-	select {
-	case n := <-t.free:
-		return n, nil
-	default:
+	if n, ok, err := t.tryRoom(); ok || err != nil {
+		return n, err
 	}
 	timer := time.NewTimer(t.c.cfg.Limits.Confirm)
 	defer timer.Stop()
+	for {
+		select {
+		case <-t.freed:
+		case <-t.spent:
+			return 0, t.reason()
+		case <-timer.C:
+			return 0, t.silent()
+		case <-ctx.Done():
+			return 0, &adapters.Error{Op: "send", Addr: t.c.at, Kind: adapters.Transient, Err: context.Cause(ctx)}
+		}
+		if n, ok, err := t.tryRoom(); ok || err != nil {
+			return n, err
+		}
+	}
+}
+
+// tryRoom takes a free slot, if there is one.
+func (t *target) tryRoom() (n int, ok bool, err error) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	switch last := len(t.free) - 1; {
+	case t.err != nil:
+		return 0, false, t.err
+	case last >= 0:
+		n, t.free = t.free[last], t.free[:last]
+	case len(t.slots) < t.c.cfg.Limits.InFlight:
+		n, t.slots = len(t.slots), append(t.slots, slot{})
+	default:
+		return 0, false, nil
+	}
+	if len(t.free) > 0 {
+		t.signal() // another may wait
+	}
+	return n, true, nil
+}
+
+func (t *target) signal() {
 	select {
-	case n := <-t.free:
-		return n, nil
-	case <-t.spent:
-		return 0, t.reason()
-	case <-timer.C:
-		return 0, t.silent()
-	case <-ctx.Done():
-		return 0, &adapters.Error{Op: "send", Addr: t.c.at, Kind: adapters.Transient, Err: context.Cause(ctx)}
+	case t.freed <- struct{}{}:
+	default:
 	}
 }
 
@@ -222,6 +235,7 @@ func (t *target) reason() error {
 // silent gives the target up: what became of the messages on their way is unknown.
 func (t *target) silent() error {
 	t.spend(lost("send", t.c.at, fmt.Errorf("no answer within %v", t.c.cfg.Limits.Confirm)))
+	t.c.tr.suspect()
 	return t.reason()
 }
 
@@ -262,19 +276,19 @@ func replySubject(inbox string, n int, use uint32) string {
 	return string(b)
 }
 
-// onAnswer runs on the subscription's goroutine.
+// onAnswer runs on the goroutine of the connection's subscription.
 func (t *target) onAnswer(m *natsgo.Msg) {
 	left, right, _ := strings.Cut(m.Subject[len(t.inbox):], ".")
 	n, err1 := strconv.Atoi(left)
 	use, err2 := strconv.ParseUint(right, 10, 32)
-	if err1 != nil || err2 != nil || n < 0 || n >= len(t.slots) {
+	if err1 != nil || err2 != nil {
 		return
 	}
 	fate := t.read(m)
 	t.answered.Store(time.Now().UnixNano())
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.slots[n].receipt == nil || t.slots[n].use != uint32(use) {
+	if n < 0 || n >= len(t.slots) || t.slots[n].receipt == nil || t.slots[n].use != uint32(use) {
 		return
 	}
 	t.finish(n, fate)
@@ -332,7 +346,8 @@ func (t *target) finish(n int, fate error) {
 	s.receipt.answer(s.index, fate)
 	s.receipt = nil
 	t.flying--
-	t.free <- n // never blocks: the slot was taken from it
+	t.free = append(t.free, n)
+	t.signal()
 }
 
 // onDenied counts a permission violation. The server names the subject and not the message, and the messages before it
@@ -366,16 +381,18 @@ func (t *target) finishAll(err error) {
 	}
 }
 
-// spend ends the target with the first reason: every message on its way is unknown.
-func (t *target) spend(err error) {
+// spend ends the target with the first reason: every message on its way is unknown. It returns how many there are.
+func (t *target) spend(err error) (unknown int) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.err != nil {
-		return
+		return 0
 	}
 	t.err = err
+	unknown = t.flying
 	t.answerAll(err)
 	close(t.spent)
+	return unknown
 }
 
 // answerAll answers everything in flight, with t.mu held.
@@ -399,9 +416,12 @@ func (t *target) Probe(ctx context.Context) error {
 	return t.c.ping(ctx)
 }
 
-// Close disconnects. What is on its way is unknown; a second Close is harmless.
+// Close disconnects. What is on its way is unknown: whoever sends it again does so on another connection. A second Close is
+// harmless.
 func (t *target) Close() error {
-	t.spend(lost("send", t.c.at, errors.New("closed")))
+	if t.spend(lost("send", t.c.at, errors.New("closed"))) > 0 {
+		t.c.tr.suspect()
+	}
 	t.c.close()
 	return nil
 }
