@@ -152,16 +152,27 @@ func DecodeDead(id []byte) *bridge.Dead {
 // errLoop says that a message has been on this route before, or made too many hops.
 var errLoop = errors.New("the message has passed this route before, or too many others")
 
-// deadLanes runs the lanes for dead letters of a flow; wait ends them when all others have ended.
-func (f *flow) deadLanes(run func(l *lane)) (wg *sync.WaitGroup) {
-	wg = new(sync.WaitGroup)
+// deadLanes runs the lanes for dead letters of a flow: those that send, and those that only keep what they get. wait ends them
+// when all others have ended.
+func (f *flow) deadLanes(run func(*lane), keep func(*lane) (end func())) (wait func()) {
+	var wg sync.WaitGroup
+	var ends []func()
 	for _, r := range f.routes {
-		if r.dead != nil {
+		switch {
+		case r.dead == nil:
+		case r.dead.local:
+			ends = append(ends, keep(r.dead))
+		default:
 			wg.Go(func() { run(r.dead) })
 		}
 		if t := r.replies; t != nil && t.lane != nil && r.route.Asks != nil {
 			wg.Go(func() { run(t.lane) })
 		}
 	}
-	return wg
+	return func() {
+		for _, end := range ends {
+			end()
+		}
+		wg.Wait()
+	}
 }

@@ -10,14 +10,35 @@ import (
 	"github.com/posthouse/posthouse/spool"
 )
 
-// feed puts records into the lane's queue, in their order, as long as a target is in use. What it has fed and what got
-// no answer is read again by the next one. It holds no more than a window and a batch in memory.
+// feeding feeds the lane whenever it has records, as long as post lasts. end waits until nothing is fed any more.
+func (b *store) feeding(post context.Context) (end func()) {
+	if b == nil {
+		return func() {}
+	}
+	w := newWorker(func() (over bool) {
+		b.feed(post)
+		return post.Err() != nil
+	})
+	b.l.mu.Lock()
+	b.feeder = w
+	b.l.mu.Unlock()
+	w.kick()
+	ended := context.AfterFunc(post, w.kick)
+	return func() {
+		<-w.over
+		ended()
+	}
+}
+
+// feed puts records into the lane's queue, in their order, as long as a target is in use, and until the lane passes and has
+// none. What it has fed and what got no answer is read again by the next one. It holds no more than a window and a batch in
+// memory.
 func (b *store) feed(ctx context.Context) {
 	r := b.j.Reader(1)
 	b.l.mu.Lock()
 	b.passed = 0
 	b.l.mu.Unlock()
-	for b.hasRoom(ctx) {
+	for !b.drained() && b.hasRoom(ctx) {
 		rec, err := b.read(ctx, r)
 		if err != nil {
 			return
@@ -34,6 +55,15 @@ func (b *store) feed(ctx context.Context) {
 		}
 		b.offer(ctx, it)
 	}
+}
+
+var errDrained = errors.New("the lane passes, and has no records")
+
+// drained reports whether there is nothing to feed until the lane spools again: then the feeder is kicked (spill).
+func (b *store) drained() bool {
+	b.l.mu.Lock()
+	defer b.l.mu.Unlock()
+	return !b.stored && b.backlog() == 0 && len(b.held) == 0
 }
 
 // hasRoom blocks until another record may be fed, and reports false when ctx ends.
@@ -62,7 +92,7 @@ func (b *store) mayFeed() bool {
 }
 
 // read returns the next record to be sent: one that was set aside and is due again, or the next in order. It blocks until
-// there is one; its error is that of ctx.
+// there is one; its error is that of ctx, or errDrained.
 func (b *store) read(ctx context.Context, r *spool.Reader) (spool.Item, error) {
 	for {
 		seq, due := b.dueHeld()
@@ -86,6 +116,9 @@ func (b *store) read(ctx context.Context, r *spool.Reader) (spool.Item, error) {
 			return rec, nil
 		default: // it may have come by some that were set aside
 			_, due = b.dueHeld()
+		}
+		if b.drained() {
+			return rec, errDrained
 		}
 		if err := b.await(ctx, ready, due); err != nil {
 			return rec, err

@@ -76,7 +76,7 @@ func (f *flow) run(ctx context.Context) {
 	work, cut := afterGrace(ctx, f.grace)
 	defer cut()
 	buried, closeDead := context.WithCancel(work)
-	dead := f.deadLanes(func(l *lane) { l.run(buried, work) })
+	dead := f.deadLanes(func(l *lane) { l.run(buried, work) }, func(l *lane) (end func()) { return l.keep(work) })
 	var lanes sync.WaitGroup
 	halt, stopLanes := f.laneStop(ctx)
 	for _, l := range f.lanes() {
@@ -89,7 +89,7 @@ func (f *flow) run(ctx context.Context) {
 	stopLanes()
 	lanes.Wait()
 	closeDead() // the last to end: until here a message may become a dead letter
-	dead.Wait()
+	dead()
 }
 
 // attach opens the source and serves one session.
@@ -161,18 +161,19 @@ func (f *flow) serve(ctx, work context.Context, home <-chan struct{}, src adapte
 	rctx, stop := context.WithCancel(ctx)
 	defer stop()
 	defer context.AfterFunc(ctx, func() { s.stopping.Store(true) })()
+	s.settler = newWorker(func() (over bool) { return f.settleAll(work, s, stop) })
+	defer context.AfterFunc(work, s.settler.kick)()
+	looks := []func(){f.probe(rctx, s, stop), f.watchSlow(rctx, s), f.unsettled.calm(rctx, s)}
 	var wg sync.WaitGroup
-	wg.Go(func() { f.settleAll(work, s, stop) })
-	wg.Go(func() { f.probe(rctx, s, stop) })
-	wg.Go(func() { f.watchSlow(rctx, s) })
-	wg.Go(func() { f.unsettled.calm(rctx, s) })
-	wg.Go(func() { // what is in flight when home is closed is still settled here
-		select {
-		case <-home:
-			stop()
-		case <-rctx.Done():
-		}
-	})
+	if home != nil {
+		wg.Go(func() { // what is in flight when home is closed is still settled here
+			select {
+			case <-home:
+				stop()
+			case <-rctx.Done():
+			}
+		})
+	}
 	err := f.receiveBounded(rctx, s)
 	state := f.after(rctx, s, err)
 	if state != LinkDown && ctx.Err() == nil { // the connection is there: what is in flight can still be settled
@@ -180,6 +181,10 @@ func (f *flow) serve(ctx, work context.Context, home <-chan struct{}, src adapte
 	}
 	stop()
 	s.finish()
+	<-s.settler.over
+	for _, end := range looks {
+		end()
+	}
 	wg.Wait()
 	orderly := s.cause() == nil
 	s.kill(errOver) // what is answered from now on is nobody's business
@@ -355,20 +360,21 @@ func (r *routeRun) give(p *parcel, m *adapters.Message) {
 	}
 }
 
-// settleAll is step 5. It returns when the session is dead, or finished with nothing open. Where the broker does not
-// take a settle, nobody knows what it recorded: the session is given up, and stop ends the receiving.
-func (f *flow) settleAll(work context.Context, s *session, stop func()) {
+// settleAll is step 5: it settles what is ready, and reports whether nothing more will be, because the session is dead, or
+// finished with nothing open, or work has ended. Where the broker does not take a settle, nobody knows what it recorded: the
+// session is given up, and stop ends the receiving.
+func (f *flow) settleAll(work context.Context, s *session, stop func()) (over bool) {
 	for {
-		done, ok := s.takeDone(work)
-		if !ok {
-			return
+		done, over := s.takeDone()
+		if done == nil {
+			return over || work.Err() != nil
 		}
 		s.keepBack(done)
 		for _, o := range []adapters.Outcome{adapters.Accepted, adapters.Released, adapters.Rejected} {
 			if err := f.settle(s, o, done[o]); err != nil {
 				s.kill(err)
 				stop()
-				return
+				return true
 			}
 		}
 	}
@@ -410,17 +416,21 @@ func settleBounded(ctx context.Context, src adapters.Source, o adapters.Outcome,
 // slowLooks is how many times a lane is looked at within the time that makes it slow.
 const slowLooks = 4
 
-// watchSlow makes the lanes spool that have kept the source at its limit for too long.
-func (f *flow) watchSlow(ctx context.Context, s *session) {
+// watchSlow makes the lanes spool that have kept the source at its limit for too long. It returns what ends the watching.
+func (f *flow) watchSlow(ctx context.Context, s *session) (stop func()) {
 	after := f.slowAfter()
-	for after > 0 && wait(ctx, after/slowLooks) {
+	if after <= 0 {
+		return func() {}
+	}
+	return every(ctx, after/slowLooks, func() bool {
 		since, open := s.pressed()
 		for _, l := range f.lanes() {
 			if !since.IsZero() && time.Since(since) >= l.of.route.Spool.SlowAfter && l.holds() >= open/2 {
 				l.slow()
 			}
 		}
-	}
+		return true
+	})
 }
 
 // slowAfter is the shortest time that makes a lane slow; 0 if none spools.
@@ -433,35 +443,36 @@ func (f *flow) slowAfter() (d time.Duration) {
 	return d
 }
 
-// probe asks an idle source for a sign of life in every heartbeat.
-func (f *flow) probe(ctx context.Context, s *session, stop func()) {
-	probeIdle(ctx, f.cfg.Heartbeat, s.src, s.received.Load, f.end.works, func(err error) {
+// probe asks an idle source for a sign of life in every heartbeat. It returns what ends that.
+func (f *flow) probe(ctx context.Context, s *session, stop func()) (end func()) {
+	return probeIdle(ctx, f.cfg.Heartbeat, s.src, s.received.Load, f.end.works, func(err error) {
 		s.kill(err)
 		stop()
 	})
 }
 
 // probeIdle probes v, if it can, in every heartbeat in which traffic did not change, and calls works after each success
-// or fail once on an error.
-func probeIdle(ctx context.Context, heartbeat time.Duration, v any, traffic func() int64, works func(), fail func(error)) {
+// or fail once on an error. It returns what ends that.
+func probeIdle(ctx context.Context, heartbeat time.Duration, v any, traffic func() int64, works func(), fail func(error)) (end func()) {
 	p, ok := v.(adapters.Prober)
 	if !ok {
-		return
+		return func() {}
 	}
 	last := traffic()
-	for wait(ctx, heartbeat) {
+	return every(ctx, heartbeat, func() bool {
 		if now := traffic(); now != last {
 			last = now
-			continue
+			return true
 		}
 		switch err := probeOnce(ctx, heartbeat, p); {
 		case err == nil:
 			works()
 		case ctx.Err() == nil:
 			fail(err)
-			return
+			return false
 		}
-	}
+		return true
+	})
 }
 
 func probeOnce(ctx context.Context, heartbeat time.Duration, p adapters.Prober) error {

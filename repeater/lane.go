@@ -71,7 +71,7 @@ func (l *lane) push(its []*item) {
 	case closed:
 	case l.store.takes():
 		l.store.incoming = append(l.store.incoming, its...)
-		signal(l.store.grow)
+		l.store.grow.kick()
 	default:
 		l.queue = append(l.queue, its...)
 		signal(l.wake)
@@ -85,22 +85,30 @@ func (l *lane) push(its []*item) {
 // run keeps a target open and sends, and keeps the journal, until stop ends; what is under way then may finish until work
 // ends.
 func (l *lane) run(stop, work context.Context) {
+	end := l.keep(work)
+	l.deliver(stop, work)
+	end()
+}
+
+// keep keeps the lane's part of the journal until end, which closes the lane, or work ends.
+func (l *lane) keep(work context.Context) (end func()) {
 	b := l.store
 	if b == nil {
-		l.deliver(stop, work)
-		l.close()
-		return
+		return l.close
 	}
-	var wg sync.WaitGroup
 	work, over := context.WithCancel(work)
-	wg.Go(func() { b.markAll(work) })
-	var appends sync.WaitGroup
-	appends.Go(func() { b.appendAll(work) })
-	l.deliver(stop, work)
-	l.close()
-	appends.Wait()
-	over()
-	wg.Wait()
+	b.grow.start(func() bool { return b.appendAll(work) })
+	b.marks.start(func() bool { return b.markAll(work) })
+	gaveUp := context.AfterFunc(work, b.grow.kick)
+	return func() {
+		l.close()
+		b.grow.kick()
+		<-b.grow.over
+		gaveUp()
+		over()
+		b.marks.kick()
+		<-b.marks.over
+	}
 }
 
 // deliver keeps a target open and sends.
@@ -214,7 +222,7 @@ func (l *lane) close() {
 		b.incoming = slices.DeleteFunc(append(b.incoming, its...), func(it *item) bool { return l.giveBack(it, it.renounce()) })
 		b.stored = b.stored || len(b.incoming) > 0
 		its = nil
-		signal(b.grow)
+		b.grow.kick()
 	}
 	l.closed = true
 	l.mu.Unlock()

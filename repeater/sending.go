@@ -25,7 +25,7 @@ type sending struct {
 	probing bool // after a failure: one message until one is taken
 	ok      atomic.Int64
 	cancel  context.CancelFunc // ends the posting
-	more    chan struct{}      // the head of flights may have a receipt now
+	more    *worker            // takes the receipts, once the head of flights has one
 	home    <-chan struct{}    // closed: nothing more is posted here, the target is opened again elsewhere
 
 	mu        sync.Mutex
@@ -56,7 +56,7 @@ const patience = 3
 var errSilent = errors.New("no answer in three times confirm_timeout: target abandoned")
 
 func newSending(l *lane, t adapters.Target, probing bool) *sending {
-	return &sending{l: l, t: t, probing: probing, more: make(chan struct{}, 1), again: duplicates(t)}
+	return &sending{l: l, t: t, probing: probing, more: newWorker(nil), again: duplicates(t)}
 }
 
 // run posts until stop ends or something fails, then waits for every receipt, until work ends. What got no answer is
@@ -84,22 +84,22 @@ func (s *sending) run(stop, work context.Context) error {
 
 // exchange is all traffic with the target; it returns when there is none any more.
 func (s *sending) exchange(stop, post, work context.Context) {
-	var wg sync.WaitGroup
-	wg.Go(func() { s.collect(work) })
-	if b := s.l.store; b != nil {
-		wg.Go(func() { b.feed(post) })
-	}
-	wg.Go(func() { probeIdle(post, s.l.cfg.Heartbeat, s.t, s.ok.Load, s.l.end.works, s.fail) })
+	s.more.start(func() bool { return s.collect(work) })
+	b := s.l.store
+	fed := b.feeding(post)
+	endProbe := probeIdle(post, s.l.cfg.Heartbeat, s.t, s.ok.Load, s.l.end.works, s.fail)
 	s.postAll(stop, post)
 	s.cancel()
 	s.mu.Lock()
 	s.closed = true
 	s.mu.Unlock()
-	signal(s.more)
+	s.more.kick()
 	if adapters.KindOf(s.failure()) == adapters.Lost {
 		closeBounded(s.t) // so that the receipts end now and not with their watchdogs
 	}
-	wg.Wait()
+	<-s.more.over
+	fed()
+	endProbe()
 }
 
 // guard waits for the end of the exchange, or abandons it.
@@ -151,7 +151,7 @@ func (s *sending) abandon() {
 	s.flights = nil
 	s.l.count.abandoned.Inc()
 	s.l.log.Error(msgAbandoned, "messages", len(s.pending))
-	signal(s.more)
+	s.more.kick()
 }
 
 // postAll is step 4 of the flow.
@@ -338,25 +338,22 @@ func (s *sending) posted(f *flight, h handed) bool {
 			f.untaken = h.err
 		}
 	}
-	signal(s.more)
+	s.more.kick()
 	return h.err == nil
 }
 
-// collect waits for the receipts in order and answers for every item.
-func (s *sending) collect(work context.Context) {
+// collect waits for the receipts that there are, in order, and answers for every item. It reports whether there will be no
+// more.
+func (s *sending) collect(work context.Context) (over bool) {
 	for {
 		f, over := s.head()
-		switch {
-		case over:
-			return
-		case f == nil:
-			<-s.more
-		default:
-			failpoint.Hit("C08")
-			n, err := f.r.Wait(work)
-			failpoint.Hit("C09")
-			s.land(f, adapters.Fates(len(f.its), n, err))
+		if f == nil {
+			return over
 		}
+		failpoint.Hit("C08")
+		n, err := f.r.Wait(work)
+		failpoint.Hit("C09")
+		s.land(f, adapters.Fates(len(f.its), n, err))
 	}
 }
 
@@ -447,7 +444,7 @@ func (s *sending) remove(f *flight) {
 	} else {
 		s.flights = s.flights[:len(s.flights)-1]
 	}
-	signal(s.more)
+	s.more.kick()
 }
 
 // fail notes the first failure and ends the posting.

@@ -29,15 +29,15 @@ type session struct {
 	finished bool  // nothing more will be received
 	dead     error // why it cannot settle any more
 
-	wake chan struct{} // something is ready to be settled, or the end has come
-	free chan struct{} // something was settled
-	gone chan struct{} // closed by kill
+	settler *worker       // settles what is ready, until the end has come
+	free    chan struct{} // something was settled
+	gone    chan struct{} // closed by kill
 }
 
 func newSession(src adapters.Source, l adapters.Limits, owed *debt) *session {
 	return &session{
 		owed: owed, src: src, limits: l, done: map[adapters.Outcome][]*parcel{},
-		wake: make(chan struct{}, 1), free: make(chan struct{}, 1), gone: make(chan struct{}),
+		free: make(chan struct{}, 1), gone: make(chan struct{}),
 	}
 }
 
@@ -91,31 +91,18 @@ func (s *session) ready(p *parcel, o adapters.Outcome) {
 		s.done[o] = append(s.done[o], p)
 	}
 	s.mu.Unlock()
-	signal(s.wake)
+	s.settler.kick()
 }
 
-// takeDone blocks until something is ready and returns it by outcome; false when nothing more will come, or work ends.
-func (s *session) takeDone(work context.Context) (map[adapters.Outcome][]*parcel, bool) {
-	for {
-		s.mu.Lock()
-		over := s.dead != nil || s.finished && s.count == 0
-		var done map[adapters.Outcome][]*parcel
-		if len(s.done) > 0 {
-			done, s.done = s.done, make(map[adapters.Outcome][]*parcel, 2)
-		}
-		s.mu.Unlock()
-		if over {
-			return nil, false
-		}
-		if done != nil {
-			return done, true
-		}
-		select {
-		case <-s.wake:
-		case <-work.Done():
-			return nil, false
-		}
+// takeDone returns what is ready, by outcome, nil if nothing is; then over says that nothing more will come.
+func (s *session) takeDone() (done map[adapters.Outcome][]*parcel, over bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if over = s.dead != nil || s.finished && s.count == 0; over || len(s.done) == 0 {
+		return nil, over
 	}
+	done, s.done = s.done, make(map[adapters.Outcome][]*parcel, 2)
+	return done, false
 }
 
 func (s *session) settled(ps []*parcel) {
@@ -150,7 +137,7 @@ func (s *session) finish() {
 	s.mu.Lock()
 	s.finished = true
 	s.mu.Unlock()
-	signal(s.wake)
+	s.settler.kick()
 }
 
 // kill says that nothing can be settled any more. Only the first cause counts.
@@ -167,7 +154,7 @@ func (s *session) kill(err error) {
 	if first {
 		close(s.gone)
 	}
-	signal(s.wake)
+	s.settler.kick()
 }
 
 func (s *session) cause() error {

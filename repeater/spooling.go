@@ -19,30 +19,21 @@ const spaceTick = time.Second
 // go with every message.
 const resumeBelow = 0.9
 
-// appendAll writes what comes in to the journal, until the lane is closed and nothing is left, or work ends. One append
-// runs at a time, so that a failed one can be tried again without losing the order.
-func (b *store) appendAll(work context.Context) {
+// appendAll writes what has come in to the journal. It reports whether the lane is closed and nothing is left, or work has
+// ended. One append runs at a time, so that a failed one can be tried again without losing the order.
+func (b *store) appendAll(work context.Context) (over bool) {
 	for {
-		its, over := b.next(work)
-		if over {
-			return
-		}
-		b.appendOnce(work, its)
-	}
-}
-
-// next blocks until there is something to append.
-func (b *store) next(work context.Context) (its []*item, over bool) {
-	for {
-		its, over = b.tryNext()
-		if len(its) > 0 || over {
-			return its, over
-		}
-		select {
-		case <-b.grow:
-		case <-work.Done():
+		its, over := b.tryNext()
+		switch {
+		case len(its) > 0:
+			b.appendOnce(work, its)
+		case over:
+			return true
+		case work.Err() != nil:
 			b.giveUp()
-			return nil, true
+			return true
+		default:
+			return false
 		}
 	}
 }
@@ -257,18 +248,16 @@ func (b *store) giveUp() {
 	answerAll(its, itemReturned)
 }
 
-// markAll brings done marks to the disk as they come, until work ends. Every lane's marks share one sync.
-func (b *store) markAll(work context.Context) {
-	for {
-		select {
-		case <-b.marks:
-		case <-work.Done():
-			return
-		}
-		if n, top := b.confirmed(); n > 0 {
-			b.synced(work, n, top, b.journal.Sync(work))
-		}
+// markAll brings the done marks that there are to the disk, and reports whether work has ended. Every lane's marks share one
+// sync.
+func (b *store) markAll(work context.Context) (over bool) {
+	if work.Err() != nil {
+		return true
 	}
+	if n, top := b.confirmed(); n > 0 {
+		b.synced(work, n, top, b.journal.Sync(work))
+	}
+	return false
 }
 
 // unsynced tries the marks again after a pause, unless the journal takes nothing any more.
@@ -282,7 +271,7 @@ func (b *store) unsynced(work context.Context, err error) {
 	}
 	b.complain(msgMark, err)
 	wait(work, spaceTick)
-	signal(b.marks)
+	b.marks.kick()
 }
 
 func (b *store) confirmed() (n int, top uint64) {
@@ -306,5 +295,5 @@ func (b *store) synced(work context.Context, n int, top uint64, err error) {
 	b.l.mu.Unlock()
 	signal(b.l.wake) // what is not marked counts as in flight
 	signal(b.space)
-	signal(b.grow)
+	b.grow.kick()
 }

@@ -36,13 +36,14 @@ type store struct {
 
 	head  atomic.Pointer[age] // of the oldest record, as status saw it last
 	fold  fold                // of lines about troubles that go on
-	grow  chan struct{}       // there may be something to append
-	marks chan struct{}       // there may be done marks to write
-	room  chan struct{}       // there may be room for another record in the lane's queue
+	grow  *worker             // there may be something to append
+	marks *worker             // there may be done marks to write
+	room  chan struct{}       // there may be room for another record in the lane's queue, or none left to be read
 	space chan struct{}       // there may be room in the journal
 
 	// Guarded by lane.mu.
 	stored    bool
+	feeder    *worker              // of the target in use
 	incoming  []*item              // received, not in the journal, in order
 	appending int                  // in the append that runs
 	single    bool                 // the last append was too large: one at a time
@@ -91,7 +92,7 @@ func newStore(l *lane, journal *spool.Spool, j *spool.Lane, clean bool) *store {
 		l: l, j: j, journal: journal, mode: route.Spool.Mode, reject: route.Spool.WhenFull == routes.FullReject,
 		quota: route.Spool.MaxSize, maxAge: route.Spool.MaxAge, first: st.Next, records: int64(st.Live), marked: st.Done,
 		stored: st.Live > 0 || route.Spool.Mode == routes.SpoolAlways,
-		grow:   make(chan struct{}, 1), marks: make(chan struct{}, 1), room: make(chan struct{}, 1), space: make(chan struct{}, 1),
+		grow:   newWorker(nil), marks: newWorker(nil), room: make(chan struct{}, 1), space: make(chan struct{}, 1),
 		seen: map[string]uint64{}, settling: map[uint64]bool{}, exact: route.Delivery == routes.ExactlyOnce,
 		certain: certain(route.Delivery), lines: newLines(),
 		ended: map[uint64]bool{}, held: map[uint64]time.Time{}, fed: map[uint64]bool{}, unsure: map[uint64]bool{}, firsts: map[uint64]time.Time{}, refused: map[uint64]refusal{},
@@ -117,7 +118,8 @@ func (b *store) spill() {
 	}
 	b.stored, b.eager, b.yielding = true, true, false
 	b.incoming = append(b.incoming, b.l.recall()...)
-	signal(b.grow)
+	b.grow.kick()
+	b.feeder.kick()
 }
 
 // tryPass is X3: the lane passes its messages on again when nothing of it is in the journal, on the way there, or on the
@@ -129,6 +131,7 @@ func (b *store) tryPass() {
 		return
 	}
 	b.stored, b.full = false, nil
+	signal(b.room) // the feeder may go
 	l.queue = append(l.queue, b.incoming...)
 	b.incoming = nil
 	signal(l.wake)
@@ -211,7 +214,7 @@ func (l *lane) work(yes bool) {
 		return
 	}
 	b.working = yes
-	signal(b.grow)
+	b.grow.kick()
 	b.tryPass()
 	l.note(nil)
 }
@@ -314,7 +317,7 @@ func (b *store) done(seq uint64) {
 	delete(b.unsure, seq)
 	delete(b.firsts, seq)
 	delete(b.refused, seq)
-	signal(b.marks)
+	b.marks.kick()
 }
 
 // doneUpTo is a planted bug: a high-water mark in place of a set. What was refused and waits to be tried again counts as

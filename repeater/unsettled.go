@@ -135,12 +135,12 @@ func (u *unsettled) drop(ps []*parcel) {
 	}
 }
 
-// calm looks, while s lasts, whether its source has nothing more to give out again.
-func (u *unsettled) calm(ctx context.Context, s *session) {
+// calm looks, while s lasts, whether its source has nothing more to give out again. It returns what ends that.
+func (u *unsettled) calm(ctx context.Context, s *session) (stop func()) {
 	begin := time.Now()
-	for wait(ctx, keepLook) {
+	return every(ctx, keepLook, func() bool {
 		if time.Since(begin) < keepFor || !s.idle() {
-			continue
+			return true
 		}
 		quiet := time.Now().Add(-keepFor)
 		u.mu.Lock()
@@ -149,7 +149,8 @@ func (u *unsettled) calm(ctx context.Context, s *session) {
 		u.mu.Unlock()
 		release(old)
 		forget(early)
-	}
+		return true
+	})
 }
 
 // outlived takes what may be forgotten: the entries of lost sessions, and all that earlier lives have left. mu is held.
