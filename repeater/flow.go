@@ -44,7 +44,7 @@ type flow struct {
 	grace   time.Duration
 	log     *slog.Logger
 	limits  adapters.Limits
-	count   *flowCounts
+	count   *routeCounts // of its first route
 
 	unsettled *unsettled
 	owed      *debt

@@ -1,29 +1,39 @@
 package repeater
 
 import (
-	"sync/atomic"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
-
-	"github.com/posthouse/posthouse/adapters"
-	"github.com/posthouse/posthouse/bridge"
 )
 
-// metrics are all counters and histograms, declared once with their help text. Labels come only from names in the file.
+// metrics are all counters and histograms, declared once with their help text. Labels come only from names in the file. What
+// every route and lane has is kept as bare numbers (counts.go) and made into samples when it is asked for.
 type metrics struct {
-	received, receivedBytes        *prometheus.CounterVec
-	filtered, refused              *prometheus.CounterVec
-	expired                        *prometheus.CounterVec
-	forwarded, forwardedBytes      *prometheus.CounterVec
-	retries, duplicates            *prometheus.CounterVec
-	settleErrors, unclass          *prometheus.CounterVec
-	abandoned, notes               *prometheus.CounterVec
-	spooled, turnedAway            *prometheus.CounterVec
-	dead, repeated, absorbed, lost *prometheus.CounterVec
-	corrupt                        prometheus.Counter
-	sync                           prometheus.Histogram
-	latency, confirm               *prometheus.HistogramVec
+	refused, dead, notes *prometheus.CounterVec
+	corrupt              prometheus.Counter
+	sync                 prometheus.Histogram
+	latency, confirm     *prometheus.HistogramVec
+	ofRoutes             []routeSeries
+	ofLanes              []laneSeries
+
+	mu     sync.Mutex
+	routes map[string]*routeCounts
+	lanes  map[[2]string]*laneCounts // by route and target
+}
+
+// A routeSeries is a counter that every route has; nil from of: this one has not.
+type routeSeries struct {
+	desc  *prometheus.Desc
+	of    func(*routeCounts) *counter
+	extra []string // values of labels behind the route's name
+}
+
+// A laneSeries is a counter that every lane has.
+type laneSeries struct {
+	desc  *prometheus.Desc
+	of    func(*laneCounts) *counter
+	extra []string // values of labels behind the names of route and target
 }
 
 func newMetrics(r prometheus.Registerer) *metrics {
@@ -54,137 +64,101 @@ func newMetrics(r prometheus.Registerer) *metrics {
 		r.MustRegister(h)
 		return h
 	}
-	return &metrics{
-		received:       counter("route_received_messages_total", "Messages received from the source.", "route"),
-		receivedBytes:  counter("route_received_bytes_total", "Bytes of messages received from the source.", "route"),
-		filtered:       counter("route_filtered_messages_total", "Messages that the route did not want.", "route", "reason"),
-		refused:        counter("route_refused_messages_total", "Times a message was refused: by the target, or because it could not be made into one for it.", "route", "reason"),
-		expired:        counter("route_expired_messages_total", "Messages dropped because their expiry had passed.", "route"),
-		forwarded:      counter("route_forwarded_messages_total", "Messages confirmed by the target.", "route", "target"),
-		forwardedBytes: counter("route_forwarded_bytes_total", "Bytes of messages confirmed by the target.", "route", "target"),
-		retries:        counter("route_retries_total", "Messages sent again, or to be sent again.", "route", "target", "reason"),
-		duplicates:     counter("route_duplicate_messages_total", "Messages that may have arrived twice.", "route", "kind"),
-		settleErrors:   counter("route_settle_errors_total", "Settles that the source did not take.", "route"),
-		unclass:        counter("lane_unclassified_errors_total", "Errors without a kind: bugs of an adapter.", "route", "target"),
-		absorbed:       counter("lane_absorbed_total", "Messages sent again that the target had already and did not store a second time.", "route", "target"),
-		dead:           counter("route_dead_lettered_messages_total", "Messages that became dead letters.", "route", "reason"),
-		lost:           counter("lane_lost_messages_total", "Messages of an at-most-once route that did not arrive, or may not have.", "route", "target"),
-		repeated:       counter("lane_recognised_duplicates_total", "Messages that a source gave out again and that were recognised: not sent, not written a second time.", "route", "target"),
-		spooled:        counter("spool_appended_messages_total", "Messages written to the spool.", "route", "target"),
-		turnedAway:     counter("spool_turned_away_messages_total", "Messages handed back because the spool had no room.", "route", "target"),
-		corrupt:        one("spool_corrupt_records_total", "Records that were in the spool and cannot be read any more."),
-		sync:           duration("spool_sync_seconds", "One write and sync of the journal."),
-		abandoned:      counter("lane_abandoned_targets_total", "Targets given up because an answer never came: bugs of an adapter.", "route", "target"),
-		notes:          counter("route_conversion_notes_total", "What the conversion between protocols could not keep as it was.", "route", "field", "what"),
-		latency:        histogram("route_latency_seconds", "From received to confirmed.", "route"),
-		confirm:        histogram("lane_confirm_seconds", "From sent to confirmed.", "route", "target"),
+	m := &metrics{
+		refused:  counter("route_refused_messages_total", "Times a message was refused: by the target, or because it could not be made into one for it.", "route", "reason"),
+		dead:     counter("route_dead_lettered_messages_total", "Messages that became dead letters.", "route", "reason"),
+		corrupt:  one("spool_corrupt_records_total", "Records that were in the spool and cannot be read any more."),
+		sync:     duration("spool_sync_seconds", "One write and sync of the journal."),
+		notes:    counter("route_conversion_notes_total", "What the conversion between protocols could not keep as it was.", "route", "field", "what"),
+		latency:  histogram("route_latency_seconds", "From received to confirmed.", "route"),
+		confirm:  histogram("lane_confirm_seconds", "From sent to confirmed.", "route", "target"),
+		ofRoutes: routeTable(), ofLanes: laneTable(), routes: map[string]*routeCounts{}, lanes: map[[2]string]*laneCounts{},
+	}
+	r.MustRegister(m)
+	return m
+}
+
+func routeTable() []routeSeries {
+	row := func(name, help string, of func(*routeCounts) *counter) routeSeries {
+		return routeSeries{desc: prometheus.NewDesc("posthouse_"+name, help, []string{"route"}, nil), of: of}
+	}
+	filtered := prometheus.NewDesc("posthouse_route_filtered_messages_total", "Messages that the route did not want.", []string{"route", "reason"}, nil)
+	duplicates := prometheus.NewDesc("posthouse_route_duplicate_messages_total", "Messages that may have arrived twice.", []string{"route", "kind"}, nil)
+	return []routeSeries{
+		row("route_received_messages_total", "Messages received from the source.", func(c *routeCounts) *counter { return &c.receivedN }),
+		row("route_received_bytes_total", "Bytes of messages received from the source.", func(c *routeCounts) *counter { return &c.bytes }),
+		row("route_expired_messages_total", "Messages dropped because their expiry had passed.", func(c *routeCounts) *counter { return &c.expired }),
+		row("route_settle_errors_total", "Settles that the source did not take.", func(c *routeCounts) *counter {
+			if !c.reads {
+				return nil
+			}
+			return &c.settleErrors
+		}),
+		{filtered, func(c *routeCounts) *counter { return &c.filtered_ }, []string{"filter"}},
+		{filtered, func(c *routeCounts) *counter { return c.filterErrors.used() }, []string{reasonFilter}},
+		{duplicates, func(c *routeCounts) *counter { return &c.duplicates }, []string{"possible-sent"}},
 	}
 }
 
-// flowCounts are counted for a source, under the name of its first route.
-type flowCounts struct{ settleErrors prometheus.Counter }
-
-// routeCounts are the counters of one route, resolved once.
-type routeCounts struct {
-	m                *metrics
-	route            string
-	receivedN, bytes prometheus.Counter
-	filtered_        prometheus.Counter
-	expired          prometheus.Counter
-	latency          prometheus.Observer
-	refusedN         atomic.Int64
-	inN, filteredN   atomic.Int64
-}
-
-func (m *metrics) route(name string) *routeCounts {
-	return &routeCounts{
-		m: m, route: name,
-		receivedN: m.received.WithLabelValues(name), bytes: m.receivedBytes.WithLabelValues(name),
-		filtered_: m.filtered.WithLabelValues(name, "filter"), expired: m.expired.WithLabelValues(name),
-		latency: m.latency.WithLabelValues(name),
+func laneTable() []laneSeries {
+	lane := []string{"route", "target"}
+	row := func(name, help string, of func(*laneCounts) *counter) laneSeries {
+		return laneSeries{desc: prometheus.NewDesc("posthouse_"+name, help, lane, nil), of: of}
+	}
+	retries := prometheus.NewDesc("posthouse_route_retries_total", "Messages sent again, or to be sent again.", append(lane, "reason"), nil)
+	return []laneSeries{
+		row("route_forwarded_messages_total", "Messages confirmed by the target.", func(c *laneCounts) *counter { return &c.forwarded }),
+		row("route_forwarded_bytes_total", "Bytes of messages confirmed by the target.", func(c *laneCounts) *counter { return &c.bytes }),
+		row("lane_unclassified_errors_total", "Errors without a kind: bugs of an adapter.", func(c *laneCounts) *counter { return &c.unclassified }),
+		row("lane_absorbed_total", "Messages sent again that the target had already and did not store a second time.", func(c *laneCounts) *counter { return &c.absorbed }),
+		row("lane_lost_messages_total", "Messages of an at-most-once route that did not arrive, or may not have.", func(c *laneCounts) *counter { return &c.lost }),
+		row("lane_recognised_duplicates_total", "Messages that a source gave out again and that were recognised: not sent, not written a second time.",
+			func(c *laneCounts) *counter { return &c.repeated }),
+		row("spool_appended_messages_total", "Messages written to the spool.", func(c *laneCounts) *counter { return &c.spooled }),
+		row("spool_turned_away_messages_total", "Messages handed back because the spool had no room.", func(c *laneCounts) *counter { return &c.turnedAway }),
+		row("lane_abandoned_targets_total", "Targets given up because an answer never came: bugs of an adapter.", func(c *laneCounts) *counter { return &c.abandoned }),
+		{retries, func(c *laneCounts) *counter { return &c.refused }, []string{"refused"}},
+		{retries, func(c *laneCounts) *counter { return &c.gone }, []string{"unreachable"}},
+		{retries, func(c *laneCounts) *counter { return &c.unsure }, []string{"unknown"}},
 	}
 }
 
-func (c *routeCounts) received(p *parcel) {
-	c.inN.Add(1)
-	c.receivedN.Inc()
-	c.bytes.Add(float64(p.size))
-}
-
-func (c *routeCounts) filtered() {
-	c.filteredN.Add(1)
-	c.filtered_.Inc()
-}
-
-func (c *routeCounts) refused(reason string) {
-	c.refusedN.Add(1)
-	c.m.refused.WithLabelValues(c.route, reason).Inc()
-}
-
-// noted counts what a conversion had to say; both words are from closed lists of package bridge.
-func (c *routeCounts) noted(ns []bridge.Note) {
-	for _, n := range ns {
-		c.m.notes.WithLabelValues(c.route, n.Field, n.What).Inc()
+// Describe implements prometheus.Collector.
+func (m *metrics) Describe(c chan<- *prometheus.Desc) {
+	for _, s := range m.ofRoutes {
+		c <- s.desc
+	}
+	for _, s := range m.ofLanes {
+		c <- s.desc
 	}
 }
 
-func (c *routeCounts) filterFailed() {
-	c.filteredN.Add(1)
-	c.m.filtered.WithLabelValues(c.route, reasonFilter).Inc()
-}
-
-func (c *routeCounts) dead(reason string) {
-	c.m.dead.WithLabelValues(c.route, reason).Inc()
-}
-
-// laneCounts are the counters of one lane.
-type laneCounts struct {
-	forwarded, bytes      prometheus.Counter
-	confirm               prometheus.Observer
-	unclassified          prometheus.Counter
-	abandoned             prometheus.Counter
-	duplicates            prometheus.Counter
-	spooled, turnedAway   prometheus.Counter
-	repeated, lost        prometheus.Counter
-	corrupt               prometheus.Counter
-	refused, gone, unsure prometheus.Counter
-	absorbed              prometheus.Counter
-	forwardedN, retriesN  atomic.Int64
-}
-
-func (m *metrics) lane(route, target string) *laneCounts {
-	return &laneCounts{
-		forwarded: m.forwarded.WithLabelValues(route, target), bytes: m.forwardedBytes.WithLabelValues(route, target),
-		confirm: m.confirm.WithLabelValues(route, target), abandoned: m.abandoned.WithLabelValues(route, target), unclassified: m.unclass.WithLabelValues(route, target),
-		spooled: m.spooled.WithLabelValues(route, target), turnedAway: m.turnedAway.WithLabelValues(route, target), corrupt: m.corrupt,
-		duplicates: m.duplicates.WithLabelValues(route, "possible-sent"), repeated: m.repeated.WithLabelValues(route, target),
-		lost:     m.lost.WithLabelValues(route, target),
-		absorbed: m.absorbed.WithLabelValues(route, target),
-		refused:  m.retries.WithLabelValues(route, target, "refused"),
-		gone:     m.retries.WithLabelValues(route, target, "unreachable"),
-		unsure:   m.retries.WithLabelValues(route, target, "unknown"),
+// Collect implements prometheus.Collector.
+func (m *metrics) Collect(c chan<- prometheus.Metric) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	send := func(d *prometheus.Desc, n *counter, labels ...string) {
+		if n != nil {
+			c <- prometheus.MustNewConstMetric(d, prometheus.CounterValue, float64(n.n.Load()), labels...)
+		}
 	}
-}
-
-// retry counts a message that has to be sent again after an error of kind k.
-func (c *laneCounts) retry(k adapters.Kind) {
-	c.retriesN.Add(1)
-	switch {
-	case k == adapters.Lost:
-		c.gone.Inc()
-	case k.Definite():
-		c.refused.Inc()
-	default:
-		c.unsure.Inc()
+	for _, r := range m.routes {
+		for _, s := range m.ofRoutes {
+			send(s.desc, s.of(r), append([]string{r.route}, s.extra...)...)
+		}
+	}
+	for _, l := range m.lanes {
+		for _, s := range m.ofLanes {
+			send(s.desc, s.of(l), append([]string{l.route, l.target}, s.extra...)...)
+		}
 	}
 }
 
 // confirmed counts it and answers for it: the target has it.
 func (l *lane) confirmed(it *item, sent time.Time) {
 	now := time.Now()
-	l.count.forwardedN.Add(1)
 	l.count.forwarded.Inc()
-	l.count.bytes.Add(float64(it.size))
+	l.count.bytes.Add(it.size)
 	l.count.confirm.Observe(now.Sub(sent).Seconds())
 	l.of.count.latency.Observe(now.Sub(it.at).Seconds())
 	if it.maybe {

@@ -165,7 +165,7 @@ func (r *Repeater) newFlow(first *routes.Route, gates map[string]*gate, m *metri
 		trust: bridge.Options{Trusted: b.Trusted, TrustValues: b.TrustValues}, gate: gates[b.Name], end: newEnd(log.With("end", "source")), ids: ids, clock: r.clock,
 		grace: r.opts.Grace, log: log, limits: adapters.Limits{Confirm: first.ConfirmTimeout},
 		owed:  newDebt(),
-		count: &flowCounts{settleErrors: m.settleErrors.WithLabelValues(first.Name)},
+		count: m.source(first.Name),
 	}
 }
 
@@ -304,17 +304,6 @@ func (r *Repeater) Status() Status {
 	s.Bridges = r.bridges()
 	s.findOldest()
 	return s
-}
-
-func (r *Repeater) targetName(route string, i int) string {
-	for _, f := range r.flows {
-		for _, run := range f.routes {
-			if run.route.Name == route {
-				return run.lanes[i].target.Name
-			}
-		}
-	}
-	return ""
 }
 
 // refused counts and logs that a message was set aside on this route: the first in full, then one a minute.

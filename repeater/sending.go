@@ -378,7 +378,7 @@ func (s *sending) land(f *flight, fates []error) {
 	}
 	s.remove(f)
 	n := duplicates(s.t)
-	s.l.count.absorbed.Add(float64(n - s.again))
+	s.l.count.absorbed.Add(int64(n - s.again))
 	s.again = n
 	var again []*item
 	for i, it := range f.its {

@@ -152,7 +152,7 @@ func (b *store) written(its []*item, full error) {
 	b.appended += int64(len(its))
 	b.l.note(nil)
 	b.l.mu.Unlock()
-	b.l.count.spooled.Add(float64(len(its)))
+	b.l.count.spooled.Add(int64(len(its)))
 	if !mutantAckFirst {
 		answerAll(its, itemConfirmed)
 	}
@@ -187,7 +187,7 @@ func (b *store) noRoom(work context.Context, its []*item, err error) {
 	b.l.note(err)
 	b.l.mu.Unlock()
 	if b.reject {
-		b.l.count.turnedAway.Add(float64(len(turned)))
+		b.l.count.turnedAway.Add(int64(len(turned)))
 		answerAll(turned, itemTurnedAway)
 		return
 	}

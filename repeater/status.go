@@ -1,6 +1,7 @@
 package repeater
 
 import (
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -80,7 +81,7 @@ func (f *flow) status() []RouteStatus {
 	for _, r := range f.routes {
 		s := RouteStatus{
 			Name: r.route.Name, Source: f.end.status(f.source), State: linkStates[f.end.current()],
-			Received: r.count.inN.Load(), Filtered: r.count.filteredN.Load(), Refused: r.count.refusedN.Load(),
+			Received: r.count.receivedN.n.Load(), Filtered: r.count.unwanted(), Refused: r.count.refusedN.Load(),
 		}
 		for _, l := range r.lanes {
 			st := l.status()
@@ -150,7 +151,7 @@ func (l *lane) status() LaneStatus {
 	l.mu.Lock()
 	s := LaneStatus{
 		Name: l.name, State: l.state(), Since: l.since, Waiting: len(l.queue), InFlight: l.flying,
-		Forwarded: l.count.forwardedN.Load(), Retries: l.count.retriesN.Load(),
+		Forwarded: l.count.forwarded.n.Load(), Retries: l.count.retries(),
 	}
 	if l.reason != nil {
 		s.Error = l.reason.Error()
@@ -253,8 +254,8 @@ func (g *gauges) Collect(c chan<- prometheus.Metric) {
 	g.spool.journal(gauge, st.Spool)
 	for _, r := range st.Routes {
 		gauge(g.attached, is(r.Source.State == LinkUp.String()), r.Name)
-		for i, l := range r.Lanes {
-			target := g.r.targetName(r.Name, i)
+		for _, l := range r.Lanes {
+			target := strings.TrimPrefix(l.Name, r.Name+"/")
 			gauge(g.linkUp, is(l.Link.State == LinkUp.String()), r.Name, target)
 			gauge(g.inFlight_, float64(l.InFlight), r.Name, target)
 			for _, s := range allStates {
