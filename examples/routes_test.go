@@ -277,3 +277,42 @@ func freePort(t *testing.T) string {
 	defer ln.Close()
 	return ln.Addr().String()
 }
+
+// What posthouse test says of the messages of tests/routing.yaml is what the daemon does with them.
+func TestRouting(t *testing.T) {
+	if got := command(t, nil, "test", "tests/routing.yaml"); got != "5 messages, all as expected\n" {
+		t.Errorf("posthouse test: %s", got)
+	}
+	paris, berlin, london := freePort(t), freePort(t), freePort(t)
+	file := topology(t, "routing.yaml", "127.0.0.1:4222", paris, "127.0.0.1:4223", berlin, "127.0.0.1:4224", london, "routing-data", t.TempDir()+"/data")
+	d := run(t, file)
+	in := dialNATS(t, paris)
+	for _, m := range []struct{ region, body string }{{"EU", `{ "total":12.5 }`}, {"EU", `{"total": 20000}`}, {"US", `{"total": 5}`}, {"EU", "total: 5"}} {
+		msg := nats.NewMsg("orders")
+		msg.Data = []byte(m.body)
+		msg.Header.Set("region", m.region)
+		msg.Header.Set("x-debug", "1")
+		if _, err := in.PublishMsg(testContext(t), msg); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []struct{ addr, stream, body, desk, debug string }{
+		{berlin, "EUROPE", `{ "total":12.5 }`, "europe", ""}, {london, "LARGE", `{"total": 20000}`, "large", "1"}, {london, "OTHERS", `{"total": 5}`, "", "1"},
+	} {
+		c, err := dialNATS(t, want.addr).CreateConsumer(testContext(t), want.stream, jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy})
+		if err != nil {
+			t.Fatal(err)
+		}
+		m, err := c.Next(jetstream.FetchMaxWait(patience))
+		if err != nil {
+			t.Fatalf("%s: %v", want.stream, err)
+		}
+		if h := m.Headers(); string(m.Data()) != want.body || h.Get("desk") != want.desk || h.Get("x-debug") != want.debug || c.CachedInfo().NumPending > 1 {
+			t.Errorf("%s: %s %v, want %+v", want.stream, m.Data(), h, want)
+		}
+	}
+	d.await("the one that is not JSON is set aside", func() bool {
+		return d.metric("posthouse_route_dead_lettered_messages_total", `reason="filter-error"`) == 1
+	})
+	d.stop()
+}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -343,7 +342,7 @@ func (r *routeRun) match(p *parcel, d routes.Decision) bool {
 		p.refuse(r, reasonFilter, d.Err)
 		return true
 	}
-	if hops := p.m.Track.Path; slices.Contains(hops, r.hop) || len(hops) >= r.route.MaxHops {
+	if r.route.Looped(p.m, r.hop) {
 		p.refuse(r, reasonLoop, errLoop)
 		return true
 	}

@@ -123,14 +123,14 @@ type fault struct {
 }
 
 // compile turns an expression into a program of the given kind: reflect.Bool for filters, reflect.String for keys, anyValue for
-// values of headers.
+// values of headers, reflect.Invalid for anything.
 // name says in messages what the expression is for.
 func compile(name, source, repeater string, kind reflect.Kind) (program, *fault) {
 	if f := tooLarge(name, source); f != nil {
 		return program{}, f
 	}
 	options := []expr.Option{expr.Env(&environment{}), expr.MaxNodes(maxNodes), expr.Patch(lazily{})}
-	if options = append(options, readers()...); kind != anyValue {
+	if options = append(options, readers()...); kind == reflect.Bool || kind == reflect.String {
 		options = append(options, expr.AsKind(kind), expr.WarnOnAny()) // in this order
 	}
 	config := conf.CreateNew()

@@ -21,6 +21,7 @@ const (
 	Predicate                  // an expression whose result is true or false
 	Expression                 // an expression whose result is text
 	Expressions                // a map from names of headers to expressions whose results are their values
+	Plain                      // anything, which is looked at where it is used
 	Path                       // a file or directory, relative to the file it stands in
 	SecretValue                // {file: PATH} or {env: NAME}
 	TextList                   // a list of texts

@@ -154,6 +154,7 @@ func (w *walker) value(p yamltree.Pair, f *Field, path, kind string) *value {
 		v.items = w.items(n, f, path)
 	case Named:
 		v = w.entries(n, f, path)
+	case Plain:
 	case Expressions:
 		v = w.expressions(n, f, path)
 	case TextList, URLList:

@@ -104,7 +104,7 @@ func rootCommand() *cobra.Command {
   posthouse check topology.yaml                    find every mistake, offline
   posthouse run -c topology.yaml                   run the routes of a file`,
 	}
-	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), explainCommand(), sendCommand(), receiveCommand(),
+	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), explainCommand(), evalCommand(), testCommand(), sendCommand(), receiveCommand(),
 		demoCommand(), statusCommand(), resolveCommand(), spoolCommand(), versionCommand(), completionCommand())
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
