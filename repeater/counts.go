@@ -119,6 +119,7 @@ type laneCounts struct {
 	spooled, turnedAway                       counter
 	repeated, lost, absorbed                  counter
 	refused, gone, unsure                     counter
+	moved, switched                           counter
 }
 
 // lane returns the counters of a lane.

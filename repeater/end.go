@@ -70,6 +70,14 @@ func (e *end) works() {
 	e.set(LinkUp, nil)
 }
 
+// anew notes that the end has attached to another target: what was said of the one before does not hold for it.
+func (e *end) anew() {
+	e.mu.Lock()
+	e.doubt = false
+	e.mu.Unlock()
+	e.set(LinkUp, nil)
+}
+
 // set notes the state and the error that led to it. A change is logged at once, a repeat once a minute.
 func (e *end) set(s LinkState, err error) {
 	if e.note(s, err) && e.changed != nil {

@@ -274,12 +274,14 @@ func (f *flow) take(ctx context.Context, s *session, ds []adapters.Delivery) {
 		*p = parcel{ctx: ctx, d: d, s: s, f: f, at: time.Now(), size: d.Message.Size()}
 		s.took(p)
 		if f.halt() == nil {
+			p.earlier = f.unsettled.before(p)
 			said = f.match(p, said[:0])
 		}
 		if f.halt() != nil { // at p, or at one before it
 			p.ready(adapters.Released)
 			continue
 		}
+		p.earlier = nil
 		before := f.unsettled.enter(p)
 		if len(p.items) == 0 {
 			p.conclude()
@@ -348,15 +350,6 @@ func (r *routeRun) match(p *parcel, d routes.Decision) bool {
 	}
 	r.pass(p, p.m.WithEdits(d.Edits))
 	return true
-}
-
-// give makes an item of p, as m, for each lane of r. What its source gave out before may have been sent by the repeater that died
-// with it (delivery.md, section 1), unless it would be recognised, or was settled before.
-func (r *routeRun) give(p *parcel, m *adapters.Message) {
-	again := p.d.Attempt > 1 && !certain(r.route.Delivery)
-	for _, l := range r.lanes {
-		p.items = append(p.items, &item{p: p, m: m, size: p.size, at: p.at, lane: l, id: l.ids.next(), maybe: again, key: l.keyOf(m)})
-	}
 }
 
 // settleAll is step 5: it settles what is ready, and reports whether nothing more will be, because the session is dead, or

@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/posthouse/posthouse/adapters"
@@ -18,7 +19,9 @@ import (
 // at most InFlight unconfirmed. After a failure everything without an answer is sent again, first and in its order,
 // with the same ids; so a lost link does not reorder. Only a message that the target itself refuses leaves its place.
 type lane struct {
-	name    string // ROUTE/TARGET
+	name    string      // ROUTE/TARGET
+	turns   *succession // its targets with distribute: failover; nil: it has one (failover.go)
+	away    atomic.Bool // its target is down (moving.go)
 	of      *routeRun
 	target  routes.Target
 	adapter adapters.Adapter
@@ -77,8 +80,11 @@ func (l *lane) push(its []*item) {
 		signal(l.wake)
 	}
 	l.mu.Unlock()
-	if closed {
+	switch {
+	case closed:
 		answerAll(its, itemReturned)
+	case l.isAway(): // it went down since it was chosen
+		l.forsake()
 	}
 }
 
@@ -113,8 +119,12 @@ func (l *lane) keep(work context.Context) (end func()) {
 
 // deliver keeps a target open and sends.
 func (l *lane) deliver(stop, work context.Context) {
-	if l.local {
+	switch {
+	case l.local:
 		l.replies.watch(stop)
+		return
+	case l.turns != nil:
+		l.deliverInTurn(stop, work)
 		return
 	}
 	for stop.Err() == nil {
@@ -152,6 +162,9 @@ func (l *lane) use(stop, work context.Context, home <-chan struct{}, t adapters.
 		return false
 	}
 	kind := adapters.KindOf(err)
+	if link := fateOf(kind).link; link != LinkUp {
+		l.linkIs(link) // what has not been sent may go elsewhere, before it goes to the journal
+	}
 	if !kind.Definite() || kind == adapters.Permanent && l.keyed() { // X1
 		l.spill(err)
 	}
@@ -170,7 +183,7 @@ func (l *lane) use(stop, work context.Context, home <-chan struct{}, t adapters.
 	}
 	l.end.failed(l.linkAfter(f), err)
 	if kind == adapters.Lost {
-		l.gate.lost(err)
+		l.gateNow().lost(err)
 	}
 	l.rest(stop, f.pause)
 	return !f.reopen && stop.Err() == nil
@@ -195,9 +208,9 @@ func (l *lane) linkAfter(f fate) LinkState {
 // slowPause is that of the gate; a message that the lane stops at is tried slowly from the start.
 func (l *lane) slowPause() time.Duration {
 	if l.isStuck() {
-		return jittered(l.gate.slow, 0.2)
+		return jittered(l.gateNow().slow, 0.2)
 	}
-	return l.gate.patience(l.streak - 1)
+	return l.gateNow().patience(l.streak - 1)
 }
 
 func (l *lane) rest(stop context.Context, p pause) {
@@ -225,6 +238,7 @@ func (l *lane) close() {
 		b.grow.kick()
 	}
 	l.closed = true
+	l.away.Store(true)
 	l.mu.Unlock()
 	answerAll(its, itemReturned)
 }
@@ -321,6 +335,7 @@ func (l *lane) purge() {
 	if b := l.store; b != nil {
 		b.incoming = slices.DeleteFunc(b.incoming, (*item).gone)
 	}
+	signal(l.wake) // it may have nothing left to try
 }
 
 // landed notes that n sent items have an answer, or are back in the queue.
@@ -410,7 +425,7 @@ func (l *lane) fit(it *item) (*adapters.Message, []bridge.Note, error) {
 		m.Track.Origin = it.id
 	}
 	m.Track.Path = append(slices.Clip(m.Track.Path), l.of.hop)
-	if e := l.keyExpr(); e != nil {
+	if e := l.sendKey(); e != nil {
 		key, err := e.String(it.m, l.of.route.Name)
 		if err != nil {
 			return nil, nil, fmt.Errorf("key: %w", errExpression{err})
@@ -421,7 +436,7 @@ func (l *lane) fit(it *item) (*adapters.Message, []bridge.Note, error) {
 	if (l.of.route.Expired == routes.ExpiredDeliver || suspect) && m.Expires != 0 && m.Expires <= now.UnixMilli() {
 		m.Expires = 0 // the route says that a late message is still wanted, or nobody knows whether it is late
 	}
-	return bridge.Fit(l.asked(m, it), l.caps.Headers, bridge.Options{Dead: it.dead, ReplyTo: l.replyTo(it)}, now)
+	return bridge.Fit(l.asked(m, it), l.headers(), bridge.Options{Dead: it.dead, ReplyTo: l.replyTo(it)}, now)
 }
 
 // errExpression marks a failure of an expression of the operator's.

@@ -164,6 +164,8 @@ type ledger struct {
 	disk *spooltest.Disk // of the spool; nil: the file has none
 	lag  time.Duration   // of its syncs
 
+	judged func(broker string, m *adapters.Message, err error) // also told of every answer of a target; may be nil
+
 	mu      sync.Mutex
 	refused map[string]map[int]bool // by target: messages that it has refused at least once; they leave their place
 }
@@ -314,6 +316,9 @@ func (l *ledger) sicken() {
 // rules sets rules at a target that also tell the ledger what was refused.
 func (l *ledger) rules(broker string, r mem.Rules) {
 	r.Judged = func(m *adapters.Message, err error) {
+		if l.judged != nil {
+			l.judged(broker, m, err)
+		}
 		if l.refusal(r, m, err) {
 			l.mu.Lock()
 			l.refused[broker][number(m)] = true
@@ -330,6 +335,11 @@ func number(m *adapters.Message) int {
 
 // run is the whole life of one seed: steady, impact, recovery, halt, and the books.
 func (l *ledger) run(tally *teeth) {
+	l.live(func() { l.audit(tally) })
+}
+
+// live is that with the books of audit.
+func (l *ledger) live(audit func()) {
 	defer func() {
 		if l.t.Failed() {
 			l.t.Logf("%d targets, prefetch %d, in flight %d, batch %d, %d messages\n%s", len(l.targets), l.route.Prefetch,
@@ -351,7 +361,7 @@ func (l *ledger) run(tally *teeth) {
 	if took := l.halt(); took > 10*time.Second {
 		l.t.Errorf("an idle repeater took %v to stop", took)
 	}
-	l.audit(tally)
+	audit()
 }
 
 // send puts the next few messages into the source.

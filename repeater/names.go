@@ -7,6 +7,8 @@ const (
 	msgAddress      = "broker is reached at another address"
 	msgFailback     = "broker's first address is healthy again: going back to it"
 	msgForeign      = "another broker answers at the first address: not going back to it"
+	msgSwitched     = "lane goes to another of its targets"
+	msgNoSuccessor  = "target cannot take the place of the one that is down"
 	msgRefused      = "message refused"
 	msgSettle       = "could not settle at the source: it will give the messages out again"
 	msgUnclass      = "error without a kind: a bug of the adapter"

@@ -27,8 +27,9 @@ type parcel struct {
 	open  atomic.Int32 // items without an answer
 	begun atomic.Int32 // whether a lane has begun to send it, or has given it back
 
-	done     func() // when it is settled as accepted; nil: nothing is to be done then
-	unwanted bool   // refused by a route before any of its lanes saw it
+	done     func()  // when it is settled as accepted; nil: nothing is to be done then
+	unwanted bool    // refused by a route before any of its lanes saw it
+	earlier  *parcel // while its lanes are chosen: the delivery of the same message before it
 }
 
 // An item is a message in one lane: of a parcel that waits to be settled, or of a record of the journal.
@@ -37,11 +38,12 @@ type item struct {
 	size    int64
 	at      time.Time // received
 	lane    *lane
-	id      string // posthouse-id: the same on every retry
-	maybe   bool   // sent before, outcome unknown
-	key     string // that its order hangs on, in a lane with order per-key
-	certain bool   // its record was written when no second send needed a flag
-	noted   bool   // the notes of its conversion are counted
+	id      string      // posthouse-id: the same on every retry
+	maybe   bool        // sent before, outcome unknown
+	key     string      // that its order hangs on, in a lane with order per-key
+	certain bool        // its record was written when no second send needed a flag
+	noted   bool        // the notes of its conversion are counted
+	handed  atomic.Bool // to a target, with whatever outcome
 	state   itemState
 
 	settled bool   // its source has been told: nobody gives it out again, and nothing is sent twice
@@ -156,7 +158,7 @@ func (it *item) note(st itemState) (twin *item) {
 // answerLike answers for it, if there is one, as was answered for o.
 func (it *item) answerLike(o *item, st itemState) {
 	if it != nil {
-		it.rec = o.rec
+		it.lane, it.rec = o.lane, o.rec
 		it.answer(st)
 	}
 }

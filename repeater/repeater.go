@@ -83,6 +83,8 @@ type routeRun struct {
 	count   *routeCounts
 	log     *slog.Logger
 	fold    *fold // of lines about refused messages
+
+	chooser *chooser
 }
 
 // New wires t. It reads the secrets, so its error may be a *routes.SecretError; nothing is connected.
@@ -120,7 +122,7 @@ func (r *Repeater) newJournal() {
 	}
 	known := map[string]bool{}
 	for _, route := range r.table.Routes {
-		for _, t := range route.To {
+		for _, t := range route.Lanes() {
 			known[route.Name+"/"+t.Name] = true
 		}
 		known[route.Name+"/"+deadLane] = true
@@ -172,10 +174,14 @@ func (r *Repeater) newFlow(first *routes.Route, gates map[string]*gate, m *metri
 func (r *Repeater) newRoute(route *routes.Route, gates map[string]*gate, m *metrics, ids *identity) *routeRun {
 	run := &routeRun{
 		route: route, hop: r.opts.Name + "/" + route.Name, from: route.From.String(), count: m.route(route.Name),
-		log: r.opts.Log.With("route", route.Name), fold: new(fold),
+		log: r.opts.Log.With("route", route.Name), fold: new(fold), chooser: newChooser(),
 	}
-	for _, t := range route.To {
-		run.lanes = append(run.lanes, r.newLane(run, t, gates, m, ids))
+	if route.FailsOver() {
+		run.lanes = []*lane{r.newFailover(run, gates, m, ids)}
+	} else {
+		for _, t := range route.To {
+			run.lanes = append(run.lanes, r.newLane(run, t, gates, m, ids))
+		}
 	}
 	run.dead = r.newDead(run, gates, m, ids)
 	run.replies = r.repliesOf(run, ids)
@@ -190,7 +196,7 @@ func (r *Repeater) newDead(run *routeRun, gates map[string]*gate, m *metrics, id
 	}
 	own := *run.route
 	own.Spool, own.DrainRate, own.MaxRate, own.Order, own.Expired = routes.RouteSpool{Mode: routes.SpoolAlways}, 0, 0, routes.OrderSource, routes.ExpiredDeliver
-	own.Delivery = routes.AtLeastOnce
+	own.Delivery, own.Sharing = routes.AtLeastOnce, routes.Sharing{}
 	of := *run
 	of.route, of.lanes = &own, nil
 	if target != nil {

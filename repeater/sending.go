@@ -137,7 +137,7 @@ func (s *sending) abandon() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.abandoned = true
-	s.failLocked(&adapters.Error{Op: "send", Addr: s.l.target.Addr, Kind: adapters.Lost, Err: errSilent})
+	s.failLocked(&adapters.Error{Op: "send", Addr: s.l.address(), Kind: adapters.Lost, Err: errSilent})
 	for _, f := range s.flights {
 		for _, it := range f.its {
 			if !f.at.IsZero() && s.l.unrepeated(it, adapters.Lost) {
@@ -191,6 +191,7 @@ func (s *sending) take(stop, post context.Context) *flight {
 		if f != nil || halt == nil && !more {
 			return f
 		}
+		s.l.vacant(more)
 		select {
 		case <-s.l.wake:
 		case <-s.l.due():
@@ -251,7 +252,7 @@ func (s *sending) unmarked(f *flight, err error) {
 	}
 	s.pending = append(s.pending, f.its...)
 	s.remove(f)
-	s.failLocked(&adapters.Error{Op: "mark", Addr: s.l.target.Addr, Kind: adapters.Transient, Err: err})
+	s.failLocked(&adapters.Error{Op: "mark", Addr: s.l.address(), Kind: adapters.Transient, Err: err})
 }
 
 // load answers for what cannot be converted and returns what is to be handed over, which is f's from now on; nothing if
@@ -277,6 +278,9 @@ func (s *sending) load(f *flight, fs []fitted) []*adapters.Message {
 	}
 	f.at = time.Now()
 	s.l.tries(f.its, f.at)
+	for _, it := range its {
+		it.handed.Store(true)
+	}
 	if _, ok := s.t.(adapters.Poster); !ok {
 		f.due = f.at.Add(patience * s.l.cfg.Limits.Confirm)
 	}
@@ -289,7 +293,7 @@ func (s *sending) stuck(f *flight, fs []fitted) bool {
 		if err := fs[i].err; err != nil && !errors.Is(err, bridge.ErrExpired) && s.l.stopsAt(it, unsendable(err), err) {
 			s.pending = append(s.pending, f.its...)
 			s.remove(f)
-			s.failLocked(&adapters.Error{Op: "convert", Addr: s.l.target.Addr, Kind: adapters.Permanent, Err: err})
+			s.failLocked(&adapters.Error{Op: "convert", Addr: s.l.address(), Kind: adapters.Permanent, Err: err})
 			return true
 		}
 	}

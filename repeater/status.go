@@ -51,6 +51,7 @@ type LaneStatus struct {
 	Held         int        `json:"held_messages"`   // of the spooled: refused by the target, tried again after a pause
 	SpooledTotal int64      `json:"spooled_total"`   // written to the journal since the start
 	Error        string     `json:"last_error,omitempty"`
+	Share        *LaneShare `json:"share,omitempty"` // null: it gets every message of its route, at one target
 }
 
 // The states of a lane.
@@ -163,7 +164,8 @@ func (l *lane) status() LaneStatus {
 		s.Parked = len(b.lines.parked)
 	}
 	l.mu.Unlock()
-	s.Link = l.end.status(l.target.Addr)
+	s.Share = l.share()
+	s.Link = l.end.status(l.address())
 	if s.Error == "" {
 		s.Error = s.Link.Error
 	}
@@ -212,10 +214,10 @@ func (b *store) oldest() *time.Time {
 
 // gauges are what is read from the running flows at scrape time.
 type gauges struct {
-	r                                  *Repeater
-	attached, linkUp, state, inFlight_ *prometheus.Desc
-	clock                              *prometheus.Desc
-	spool                              spoolGauges
+	r                                         *Repeater
+	attached, linkUp, state, inFlight_, inUse *prometheus.Desc
+	clock                                     *prometheus.Desc
+	spool                                     spoolGauges
 }
 
 func newGauges(r *Repeater) *gauges {
@@ -231,6 +233,7 @@ func newGauges(r *Repeater) *gauges {
 		state:    desc("lane_state", "1 for the state that the lane is in.", "route", "target", "state"),
 		inFlight_: desc("lane_in_flight_messages",
 			"Messages sent and not yet confirmed.", "route", "target"),
+		inUse: desc("target_in_use", "1 while the target gets new messages, of a route that gives each to one of several.", "route", "target"),
 	}
 }
 
@@ -241,6 +244,7 @@ func (g *gauges) Describe(c chan<- *prometheus.Desc) {
 	c <- g.linkUp
 	c <- g.state
 	c <- g.inFlight_
+	c <- g.inUse
 	g.spool.describe(c)
 }
 
@@ -258,6 +262,7 @@ func (g *gauges) Collect(c chan<- prometheus.Metric) {
 			target := strings.TrimPrefix(l.Name, r.Name+"/")
 			gauge(g.linkUp, is(l.Link.State == LinkUp.String()), r.Name, target)
 			gauge(g.inFlight_, float64(l.InFlight), r.Name, target)
+			l.Share.usage(target, func(inUse bool, target string) { gauge(g.inUse, is(inUse), r.Name, target) })
 			for _, s := range allStates {
 				gauge(g.state, is(l.State == s), r.Name, target, s)
 			}

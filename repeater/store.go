@@ -229,6 +229,8 @@ func (l *lane) spill(why error) {
 
 // linkChanged takes in what the lane's end has found: a target that cannot be reached makes the lane spool.
 func (l *lane) linkChanged(s LinkState, why error) {
+	l.turns.linkIs(s)
+	l.linkIs(s)
 	if s != LinkDown {
 		why = nil
 	}

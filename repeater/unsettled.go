@@ -81,6 +81,16 @@ func (u *unsettled) enter(p *parcel) (before *parcel) {
 	return before
 }
 
+// before is the delivery that p surely repeats, as far as it is known in this run; nil if there is none.
+func (u *unsettled) before(p *parcel) *parcel {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if o := u.byID[p.d.SourceID]; o != nil && u.repeats(p.d, o.s.isDead()) {
+		return o
+	}
+	return nil
+}
+
 // leave forgets ps, which are settled, if that is confirmed, and what has been kept for long enough.
 func (u *unsettled) leave(ps []*parcel) {
 	now := time.Now()
@@ -211,7 +221,7 @@ func (u *unsettled) fresh(p, before *parcel) (its []*item) {
 			its = append(its, it)
 			continue
 		}
-		if now && before.passOn(it) || old && it.lane.recalls(it) {
+		if now && before.passOn(it) || old && it.recalled() {
 			it.lane.count.repeated.Inc()
 			continue
 		}
@@ -225,12 +235,13 @@ func (p *parcel) passOn(it *item) bool {
 	p.mu.Lock()
 	o := p.itemOf(it.lane)
 	if o == nil || !p.promising(o) {
-		if o != nil && o.dropped {
-			it.maybe = o.maybe // what became of it is known: it was not sent
+		if o != nil {
+			it.inherit(o)
 		}
 		p.mu.Unlock()
 		return false
 	}
+	it.lane = o.lane
 	confirmed := o.state == itemConfirmed
 	if p.begun.Load() == begunYes {
 		it.begin() // what becomes of it at a stop is the same in all lanes
@@ -250,7 +261,7 @@ func (p *parcel) passOn(it *item) bool {
 
 func (p *parcel) itemOf(l *lane) *item {
 	for _, it := range p.items {
-		if it.lane == l {
+		if it.lane.sameRoute(l) {
 			return it
 		}
 	}

@@ -62,6 +62,7 @@ func (b *builder) route(v *value) *Route {
 	b.routeSpool(v, defaults, c, r)
 	b.fates(v, defaults, c, r)
 	b.promises(v, defaults, c, r)
+	b.shares(v, c, r)
 	return r
 }
 
@@ -125,12 +126,17 @@ func (b *builder) target(v *value, used map[string]bool) (Target, bool) {
 	}
 	used[t.Name] = true
 	t.Key = b.key(v)
+	tc := chain{[]*value{v}, targetShape()}
+	t.Weight, t.Priority = tc.count("weight"), tc.count("priority")
 	return t, ok
 }
 
 // key reads the expression that computes a key; nil if there is none.
-func (b *builder) key(v *value) *Expr {
-	if k := v.get("key"); k != nil && k.data != nil {
+func (b *builder) key(v *value) *Expr { return b.exprOf(v, "key") }
+
+// exprOf reads the expression under a key; nil if there is none.
+func (b *builder) exprOf(v *value, key string) *Expr {
+	if k := v.get(key); k != nil && k.data != nil {
 		if p, ok := b.expression(k, reflect.String); ok {
 			return &Expr{p}
 		}

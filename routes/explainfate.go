@@ -37,8 +37,9 @@ func (r *Route) orderText() string {
 	}
 	text := "strict: as the source hands them out; nothing passes a message that a target refuses"
 	var loose []string
-	for i := range r.To {
-		if to := &r.To[i]; to.PassesRefused && r.Window(to) > 1 {
+	lanes := r.Lanes()
+	for i := range lanes {
+		if to := &lanes[i]; to.PassesRefused && r.Window(to) > 1 {
 			loose = append(loose, to.Name)
 		}
 	}
@@ -52,24 +53,26 @@ func (r *Route) orderText() string {
 func (r *Route) windowText() string {
 	within := ", confirmed within " + formatDuration(r.ConfirmTimeout)
 	var own []string
-	for i := range r.To {
-		if w := r.Window(&r.To[i]); w != r.InFlight {
-			own = append(own, fmt.Sprintf("to %s %d because of %s", r.To[i].Name, w, r.windowCause(w)))
+	lanes := r.Lanes()
+	for i := range lanes {
+		if w := r.Window(&lanes[i]); w != r.InFlight {
+			own = append(own, fmt.Sprintf("to %s %d because of %s", lanes[i].Name, w, r.windowCause(w)))
 		}
 	}
 	switch {
 	case len(own) == 0:
 		return plural(r.InFlight, "message") + within
-	case len(own) == len(r.To) && r.sameWindow():
-		w := r.Window(&r.To[0])
+	case len(own) == len(lanes) && r.sameWindow():
+		w := r.Window(&lanes[0])
 		return fmt.Sprintf("%s, because of %s%s", plural(w, "message"), r.windowCause(w), within)
 	}
 	return fmt.Sprintf("%s, %s%s", plural(r.InFlight, "message"), strings.Join(own, ", "), within)
 }
 
 func (r *Route) sameWindow() bool {
-	for i := range r.To {
-		if r.Window(&r.To[i]) != r.Window(&r.To[0]) {
+	lanes := r.Lanes()
+	for i := range lanes {
+		if r.Window(&lanes[i]) != r.Window(&lanes[0]) {
 			return false
 		}
 	}

@@ -22,9 +22,9 @@ type Promise struct {
 func (t *Table) Promises() []Promise {
 	out := []Promise{}
 	for _, r := range t.Routes {
-		for i := range r.To {
+		for _, to := range r.Lanes() {
 			if r.Enabled {
-				out = append(out, t.promise(r, &r.To[i]))
+				out = append(out, t.promise(r, &to))
 			}
 		}
 	}
@@ -107,9 +107,9 @@ func (r *Route) fresh(to *Target) string {
 // promiseLines tell what a route promises, lane by lane.
 func (t *Table) promiseLines(r *Route) [][2]string {
 	out := [][2]string{{"delivery", r.deliveryText()}}
-	for i := range r.To {
-		p := t.promise(r, &r.To[i])
-		out = append(out, [2]string{"  " + r.To[i].Name, fmt.Sprintf("%s: %s", p.Class, p.Text)})
+	for _, to := range r.Lanes() {
+		p := t.promise(r, &to)
+		out = append(out, [2]string{"  " + to.Name, fmt.Sprintf("%s: %s", p.Class, p.Text)})
 	}
 	not := "loss of the spool's disk, a disk that lies about fsync, a target that confirms and then loses"
 	if t.Spool == nil || r.Spool.Mode == SpoolNever {

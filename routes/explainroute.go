@@ -31,11 +31,15 @@ func (r *Route) wayLines() [][2]string {
 	out := [][2]string{{"from", fmt.Sprintf("%s (%s)", r.From, r.From.Form)}}
 	for _, to := range r.To {
 		line := fmt.Sprintf("%s (%s), lane %s/%s", to.Addr, to.Addr.Form, r.Name, to.Name)
+		if r.FailsOver() {
+			line = fmt.Sprintf("%s (%s), %s", to.Addr, to.Addr.Form, to.Name)
+		}
 		if to.Key != nil {
 			line += ", key " + oneLine(to.Key.Source())
 		}
 		out = append(out, [2]string{"to", line})
 	}
+	out = append(out, r.shareLines()...)
 	if r.Filter != nil {
 		out = append(out, [2]string{"filter", oneLine(r.Filter.String())})
 	}

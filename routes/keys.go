@@ -193,14 +193,12 @@ func makeRouteShape() *Shape {
 		{Name: "set", Type: Expressions, Since: routing, Reload: RestartRoute, Example: "set: { NAME: EXPR }",
 			Doc: "Headers that the targets get, by name: the values of expressions over the message as it came (text, a number, true or false). Worked out once, when the message is received; a dead letter keeps its own headers. What becomes of a message on which one fails: on_filter_error."},
 		{Name: "unset", Type: TextList, Since: routing, Reload: RestartRoute, Doc: "Headers that the targets do not get, by name."},
-		{Name: "distribute", Type: Word, Words: []string{"copy"}, Since: since, Reload: RestartRoute,
-			Doc: "Required with more than one target; it has no default. copy: every message to every target."},
 		{Name: "enabled", Type: Flag, Default: "true", Since: since, Reload: RestartRoute, Doc: "false: the route is checked, but does not run."},
 		{Name: "spool", Type: Object, Of: routeSpoolShape(), Inherit: true, Since: spooling, Reload: RestartRoute,
 			Doc: "What this route does with the spool."},
 		{Name: "renamed_from", Type: Name, Since: spooling, Reload: RestartRoute,
 			Doc: "The name that the route had before: it takes the spool of that name along."},
-	}, slices.Concat(promiseFields(), fateFields(), limitFields())...)}
+	}, slices.Concat(distributeFields(), promiseFields(), fateFields(), limitFields())...)}
 }
 
 // promiseFields say how often the targets may get a message.
@@ -245,7 +243,7 @@ func fateFields() []*Field {
 func makeDeadLetterShape() *Shape {
 	out := &Shape{Name: "dead_letter", Doc: "Where messages are set aside, if not in the directory of the spool. It must exist, and no route of the file may read from it (D006)."}
 	for _, f := range targetShape().Fields {
-		if f.Name != "name" && f.Name != "key" {
+		if !slices.Contains([]string{"name", "key", "weight", "priority"}, f.Name) {
 			out.Fields = append(out.Fields, f)
 		}
 	}
@@ -326,7 +324,7 @@ func makeSourceShape() *Shape {
 
 func makeTargetShape() *Shape {
 	nats := []string{"nats"}
-	return &Shape{Name: "to", Doc: "A target of a route.", Fields: []*Field{
+	return &Shape{Name: "to", Doc: "A target of a route.", Fields: append([]*Field{
 		{Name: "broker", Type: BrokerRef, Required: true, Since: since, Reload: RestartRoute, Example: "broker: NAME", Doc: "A name of brokers:."},
 		{Name: "queue", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "amqp: the queue to write."},
 		{Name: "topic", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "amqp and kafka: the topic to write."},
@@ -335,5 +333,5 @@ func makeTargetShape() *Shape {
 		{Name: "key", Type: Expression, Since: since, Reload: RestartRoute, Doc: "The ordering key of the message there (Kafka: the record's key). Left out: the key it came with."},
 		{Name: "create", Type: Flag, Kinds: nats, Option: true, Since: since, Reload: RestartRoute, Doc: "Make a stream for the subject if there is none. Left out: that is an error."},
 		{Name: "stream", Type: Text, Kinds: nats, Option: true, Since: since, Reload: RestartRoute, Doc: "Name of the stream that create: makes. Left out: made of the subject."},
-	}}
+	}, shareFields()...)}
 }

@@ -28,7 +28,7 @@ func bridgeShape() *Shape {
 			Doc: "one: the first reply ends the request, and another is a dead letter; many: all that come within the timeout are delivered."},
 	}}
 	for _, f := range routeShape().Fields {
-		if !slices.Contains([]string{"name", "from", "to", "distribute"}, f.Name) {
+		if !slices.Contains([]string{"name", "from", "to"}, f.Name) && !isSharing(f.Name) {
 			s.Fields = append(s.Fields, f)
 		}
 	}
@@ -39,9 +39,13 @@ func requestShape() *Shape {
 	return &Shape{Name: "request", Doc: "The way of the requests. A filter of the bridge is about them.", Fields: []*Field{
 		{Name: "from", Type: Object, Of: sourceShape(), Required: true, Since: bridging, Reload: RestartRoute,
 			Example: "from: { broker: NAME, queue: SQ1 }", Doc: "Where requesters send to."},
-		{Name: "to", Type: Object, Of: targetShape(), Required: true, Since: bridging, Reload: RestartRoute,
+		{Name: "to", Type: Object, Of: requestTargetShape(), Required: true, Since: bridging, Reload: RestartRoute,
 			Example: "to: { broker: NAME, queue: TQ1 }", Doc: "Where responders read."},
 	}}
+}
+
+func requestTargetShape() *Shape {
+	return &Shape{Name: "request.to", Doc: "The target of the requests of a bridge.", Fields: soleTarget()}
 }
 
 func replyShape() *Shape {
@@ -62,5 +66,5 @@ func replySourceShape() *Shape {
 }
 
 func replyTargetShape() *Shape {
-	return &Shape{Name: "reply.to", Doc: "The target of the replies of a bridge. A request that names another reply address is a dead letter (target-not-allowed).", Fields: targetShape().Fields}
+	return &Shape{Name: "reply.to", Doc: "The target of the replies of a bridge. A request that names another reply address is a dead letter (target-not-allowed).", Fields: soleTarget()}
 }

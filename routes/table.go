@@ -50,7 +50,8 @@ type Reconnect struct {
 type Route struct {
 	Name    string
 	From    adapters.Address
-	To      []Target // one or more; with several every message goes to each
+	To      []Target // one or more
+	Sharing Sharing  // which of several get a message
 	Filter  *Filter  // nil = every message
 	Match   Match    // "" = all
 	Edits   []Edit   // of headers, on the way to the targets
@@ -97,6 +98,9 @@ type Target struct {
 
 	InFlight      int  // on this lane alone, in place of Route.InFlight; 0 = as the route says. Route.Window has both
 	PassesRefused bool // takes later messages of a window after it has refused one
+
+	Weight   int // its share of the messages, where each goes to one of several; 0 = none
+	Priority int // its group: only the lowest of which a target is up gets messages
 
 	Class  adapters.Class // what it does with a message that is sent again; not looked up for a DeadLetter
 	Memory Memory         // how long it knows an id again, for class T-window

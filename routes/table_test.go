@@ -72,7 +72,7 @@ func TestRouteSettings(t *testing.T) {
 	dead := func(broker string, form adapters.Form, name string, o adapters.Options) *Target {
 		return &Target{Name: DeadLetterName, Addr: adapters.Address{Broker: broker, Form: form, Name: name, Options: o}, PassesRefused: true}
 	}
-	want := &Route{Name: "orders", Match: MatchAll, Enabled: true, Prefetch: 10, PrefetchSize: 1 << 20, InFlight: 20, Batch: Batch{10, 2 << 20},
+	want := &Route{Name: "orders", Match: MatchAll, Sharing: Sharing{Distribute: Copy}, Enabled: true, Prefetch: 10, PrefetchSize: 1 << 20, InFlight: 20, Batch: Batch{10, 2 << 20},
 		Retry: Retry{time.Second, 2 * time.Minute, 1.5}, ConfirmTimeout: 10 * time.Second, MaxMessageSize: 8 << 20, MaxHops: 3,
 		Delivery: AtLeastOnce, Identity: adapters.SourceID, Order: OrderSource, MaxAttempts: 1, OnPoison: PoisonHold, OnFilterError: FilterErrorSkip, Expired: ExpiredDeadLetter,
 		DeadLetter: dead("here", adapters.Subject, "dead.orders", adapters.Options{"create": true, "stream": "DEAD"}),
@@ -80,7 +80,7 @@ func TestRouteSettings(t *testing.T) {
 	if diff := cmp.Diff(want, table.Routes[0], ignore); diff != "" {
 		t.Errorf("written (-want +got):\n%s", diff)
 	}
-	want = &Route{Name: "more", Match: MatchAll, Enabled: true, Prefetch: 100, PrefetchSize: 64 << 20, InFlight: 256, Batch: Batch{10, 1 << 20},
+	want = &Route{Name: "more", Match: MatchAll, Sharing: Sharing{Distribute: Copy}, Enabled: true, Prefetch: 100, PrefetchSize: 64 << 20, InFlight: 256, Batch: Batch{10, 1 << 20},
 		Retry: Retry{500 * time.Millisecond, 2 * time.Minute, 2}, ConfirmTimeout: 30 * time.Second, MaxMessageSize: 64 << 20, MaxHops: 8,
 		Delivery: AtLeastOnce, Identity: adapters.SourceID, Order: OrderStrict, MaxAttempts: 3, OnPoison: PoisonHold, OnFilterError: FilterErrorDeadLetter, Expired: ExpiredDeliver,
 		DeadLetter: dead("paris", adapters.Queue, "DLQ", nil),
@@ -128,6 +128,11 @@ func TestExplainRoute(t *testing.T) {
 		if !ok {
 			t.Errorf("no route %s", name)
 		}
+		got.WriteString(text)
+	}
+	table = load(t, "testdata/good/distribute.yaml")
+	for _, r := range table.Routes {
+		text, _ := table.ExplainRoute(r.Name, "paris")
 		got.WriteString(text)
 	}
 	golden(t, "testdata/explain.txt", got.String())

@@ -170,4 +170,5 @@ type laneView struct {
 	Oldest    *time.Time `json:"oldest_message_at"`
 	Held      int64      `json:"held_messages"`
 	LastError string     `json:"last_error"`
+	Share     *shareView `json:"share"`
 }

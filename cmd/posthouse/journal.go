@@ -134,7 +134,7 @@ func (j *journal) owned() map[string]bool {
 	}
 	out := map[string]bool{}
 	for _, r := range j.table.Routes {
-		for _, t := range r.To {
+		for _, t := range r.Lanes() {
 			out[r.Name+"/"+t.Name] = true
 			if r.RenamedFrom != "" {
 				out[r.RenamedFrom+"/"+t.Name] = true

@@ -179,6 +179,9 @@ func (v *view) text(now time.Time, wide bool) string {
 	var b strings.Builder
 	b.WriteString(strings.ReplaceAll(clean(v.headline(now)), "; ", "\n") + "\n\n")
 	v.table(now, wide).text(&b)
+	for _, line := range v.shares(now) {
+		b.WriteString(clean(line) + "\n")
+	}
 	for _, line := range v.troubles() {
 		b.WriteString(clean(line) + "\n")
 	}
