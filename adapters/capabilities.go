@@ -87,22 +87,28 @@ func (c Capabilities) Identity(a Address) Identity {
 // Headers is what a protocol can hold of a Message natively. The package bridge fits a message to it; what has no
 // native place travels in Posthouse's own headers.
 type Headers struct {
-	Protocol string // ends with the same Protocol exchange natively held fields and Native without conversion
-	Fields   Field  // native fields, a set
+	Protocol   string // ends with the same Protocol exchange natively held fields and Native without conversion
+	Convention string // one of the constants below: how the programs at this end read messages; "" = the protocol alone
+	Fields     Field  // native fields, a set
 
 	IDs      FormSet // forms of ID and Corr that arrive as sent
 	MaxID    int     // bytes, 0 = no limit
 	FixedIDs bool    // ids and group ids are exactly MaxID bytes, padded with zeros (IBM MQ)
+	RawIDs   bool    // ids are bytes without a form, and readable ones arrive as strings (Spring for Kafka)
+	URNs     bool    // ids are strings, a uuid as urn:uuid: and a ulong in decimal (AMQP 0.9.1)
 	Types    TypeSet // property types that arrive as sent; others travel as text with a type tag
 	TextOnly bool    // property values must be printable ASCII text
 	Names    NameRule
 	MaxName  int // bytes, 0 = no limit
+	MaxValue int // bytes of a property's value, 0 = no limit
+	MaxText  int // bytes of a field that is text (type, content type), 0 = no limit
 
 	Duplicates bool // several properties of one name, in order
 	NullValues bool
 	NullBody   bool // null differs from empty
 	Bodies     BodySet
-	Cuts       bool // several data sections stay several
+	Cuts       bool   // several data sections stay several
+	TextFormat string // the Body.Format that makes bytes text (IBM MQ: MQSTR); "" = there is none
 
 	ExpiryUnit  int64 // ms per unit of a relative expiry; 1 where absolute ms
 	Relative    bool  // only the remaining lifetime is held, so the absolute expiry needs a header of Posthouse's own
@@ -113,7 +119,17 @@ type Headers struct {
 	MaxBytes   int      // budget for the whole header block in bytes, 0 = 32 KiB for Posthouse's own
 	Underscore bool     // Posthouse's own headers are spelled posthouse_x
 	Reserved   []string // prefixes of property names that are commands or hop metadata of this protocol
+	Taken      []string // property names that decode reads as a native field
+	Annotates  string   // prefix of property names that are message annotations (AMQP 0.9.1: x-); "" = none
 }
+
+// Conventions of the programs at one end.
+const (
+	ConventionJMS         = "jms"         // JMS clients over AMQP 1.0: identifiers as names, JMS types, text bodies as text
+	ConventionSpring      = "spring"      // Spring for Kafka: its reply headers and its header of types
+	ConventionCloudEvents = "cloudevents" // every message goes out as a CloudEvent in binary mode
+	ConventionConnect     = "connect"     // Kafka Connect's SimpleHeaderConverter: header values are text
+)
 
 // Field names a native field; Fields is a set of them.
 type Field uint32

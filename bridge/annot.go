@@ -31,12 +31,36 @@ func (f *fitter) annotations() {
 			break
 		}
 	}
+	if f.h.Annotates != "" {
+		a.MA = f.asProps(a.MA)
+	}
 	if !f.has(adapters.FieldAnnotations) {
 		f.annotate(hMA, a.MA)
 		a.MA = nil
 	}
 	f.annotate(hFT, a.Footer)
 	a.Footer = nil
+	if i := keyIndex(a.MA); i >= 0 && f.has(adapters.FieldKey|adapters.FieldAnnotations) && f.h.Protocol == "amqp" {
+		if v := a.MA[i].V; f.c.Key != nil && (v.Type() != adapters.TString || v.Str() != string(f.c.Key)) {
+			f.annotate(hMA, a.MA[i:i+1]) // encode writes the key there
+			a.MA = slices.Delete(slices.Clone(a.MA), i, i+1)
+		}
+	}
+}
+
+// asProps writes annotations as properties where a protocol tells the two apart by the name, and returns the others.
+func (f *fitter) asProps(ps []adapters.Prop) []adapters.Prop {
+	var rest []adapters.Prop
+	for _, p := range ps {
+		w, tag, ok := nativeValue(p.V, &f.h)
+		if _, named := nativeName(p.Name, &f.h); ok && named && tag == "" && !p.KeyNum && strings.HasPrefix(p.Name, f.h.Annotates) &&
+			!reserved(p.Name, &f.h) {
+			f.c.Props = append(f.c.Props, adapters.Prop{Name: p.Name, V: w})
+		} else {
+			rest = append(rest, p)
+		}
+	}
+	return rest
 }
 
 func (f *fitter) withoutBrokerMade(ps []adapters.Prop) []adapters.Prop {
@@ -124,6 +148,7 @@ func parseTypedText(s string) (v adapters.Value, ok bool) {
 // annotations adds the annotations that travelled as headers. Where the key is there natively too, that one wins.
 func (r *restorer) annotations() {
 	a := &r.c.Annot
+	r.keyAnnotation()
 	a.MA = r.annotated(hMA, a.MA)
 	a.Footer = r.annotated(hFT, a.Footer)
 }
@@ -161,6 +186,23 @@ func (r *restorer) annotated(prefix string, native []adapters.Prop) []adapters.P
 		}
 	}
 	return out
+}
+
+func keyIndex(ma []adapters.Prop) int {
+	return slices.IndexFunc(ma, func(p adapters.Prop) bool { return p.Name == partitionKeyName && !p.KeyNum })
+}
+
+// keyAnnotation drops the annotation where encode makes it of the key.
+func (r *restorer) keyAnnotation() {
+	ma := r.c.Annot.MA
+	i := keyIndex(ma)
+	if i < 0 || !r.has(adapters.FieldKey|adapters.FieldAnnotations) || r.h.Protocol != "amqp" || ma[i].V.Type() != adapters.TString {
+		return
+	}
+	if r.c.Key == nil {
+		r.c.Key = []byte(ma[i].V.Str())
+	}
+	r.c.Annot.MA = slices.Delete(slices.Clone(ma), i, i+1)
 }
 
 // partitionKey is the ordering key that the annotations hold, or nil.

@@ -36,19 +36,26 @@ type shape struct {
 	mime string // content type that goes with it: textType where there was none, typedType instead of any
 }
 
-// nativeBody is the body that the protocol of h holds for b. Null and the fields of IBM MQ are not its business.
-func nativeBody(b adapters.Body, h *adapters.Headers) shape {
+// nativeBody is the body that the protocol of h holds for b, whose content type is ct. Null and the fields of IBM MQ are
+// not its business, but for the format that says text.
+func nativeBody(b adapters.Body, ct string, h *adapters.Headers) shape {
 	s := shape{body: b}
 	s.body.Null = false
 	if len(b.Cuts) > 1 && !h.Cuts {
 		s.body.Cuts = nil
 	}
 	switch has := h.Bodies.Has; {
+	case readAsText(&b, ct, h):
+		s.word = bodyData
+		s.text(h)
+	case b.Form == adapters.BodyText && !utf8.Valid(b.Data):
+		s.word, s.body.Form = bodyValueString, adapters.BodyBytes
 	case has(b.Form):
 	case b.Form == adapters.BodyNone:
 		s.word, s.body.Form = bodyNone, adapters.BodyBytes
 	case b.Form == adapters.BodyText:
-		s.word, s.mime, s.body.Form = bodyValueString, textType, adapters.BodyBytes
+		s.word, s.mime = bodyValueString, textType
+		s.text(h)
 	case b.Form == adapters.BodyObject:
 		s.word, s.body.Form = bodyObject, adapters.BodyBytes
 	case b.Form == adapters.BodyValue:
@@ -70,6 +77,39 @@ func nativeBody(b adapters.Body, h *adapters.Headers) shape {
 	return s
 }
 
+// text makes the body what programs at h read as text.
+func (s *shape) text(h *adapters.Headers) {
+	switch {
+	case h.Bodies.Has(adapters.BodyText):
+		s.body.Form = adapters.BodyText
+	case h.TextFormat != "" && s.body.Format == "":
+		s.body.Form, s.body.Format = adapters.BodyBytes, h.TextFormat
+	default:
+		s.body.Form = adapters.BodyBytes
+	}
+}
+
+// readAsText reports whether bytes should be text to the programs at h, or JMS clients would see a BytesMessage: where the
+// content type or the format of IBM MQ says that they are, and they are.
+func readAsText(b *adapters.Body, ct string, h *adapters.Headers) bool {
+	if h.TextFormat == "" && h.Convention != adapters.ConventionJMS || b.Form != adapters.BodyBytes || b.Null || len(b.Cuts) > 1 {
+		return false
+	}
+	said := b.Format == "" && textual(ct) || b.Format == mqText && b.CCSID == 0 && h.TextFormat == ""
+	return said && utf8.Valid(b.Data)
+}
+
+// mqText is the format of text at IBM MQ.
+const mqText = "MQSTR"
+
+// textual reports whether a content type is one of text, JSON or XML.
+func textual(ct string) bool {
+	mime, _, _ := strings.Cut(strings.ToLower(ct), ";")
+	mime = strings.TrimSpace(mime)
+	return strings.HasPrefix(mime, "text/") || mime == "application/json" || mime == "application/xml" ||
+		strings.HasSuffix(mime, "+json") || strings.HasSuffix(mime, "+xml")
+}
+
 func (s *shape) typed(word string) {
 	s.word, s.mime, s.body.Form = word, typedType, adapters.BodyBytes
 }
@@ -83,7 +123,8 @@ func (s *shape) value(h *adapters.Headers) {
 	case text && h.Bodies.Has(adapters.BodyText):
 		s.body.Data, s.body.Form = data, adapters.BodyText
 	case text:
-		s.word, s.mime, s.body.Data, s.body.Form = bodyValueString, textType, data, adapters.BodyBytes
+		s.word, s.mime, s.body.Data = bodyValueString, textType, data
+		s.text(h)
 	default:
 		s.word, s.body.Data, s.body.Form = bodyValueBinary, data, adapters.BodyBytes
 	}
@@ -149,7 +190,7 @@ func (f *fitter) body() error {
 		f.own(hNull, present)
 		c.Body.Data = nil
 	}
-	s := nativeBody(c.Body, &f.h)
+	s := nativeBody(c.Body, c.ContentType, &f.h)
 	s.body.Null = c.Body.Null && f.h.NullBody
 	if s.mime == typedType && f.h.Protocol == "amqp" && !f.o.ConvertBody {
 		return permanent(fmt.Errorf("the target takes no body of the kind %s; body: convert sends it as bytes", s.word))
@@ -163,6 +204,7 @@ func (f *fitter) body() error {
 		f.own(hContent, escape(c.ContentType, ""))
 	}
 	c.ContentType = native
+	f.jmsKind()
 	return nil
 }
 
@@ -186,22 +228,54 @@ func arrivedContentType(native string, s shape, h *adapters.Headers) string {
 func (r *restorer) body() {
 	c := r.c
 	r.null()
+	r.impliedKind()
 	s := shape{body: c.Body}
 	if word, ok := r.get(hBody); ok {
 		b, readable := originalBody(word, c.Body)
-		want := nativeBody(b, &r.h)
+		if r.textFormat = readable && saysText(word) && r.h.TextFormat != "" && b.Format == r.h.TextFormat; r.textFormat {
+			b.Format = ""
+		}
+		want := nativeBody(r.likelyText(b), r.likelyType(), &r.h)
 		switch {
 		case !readable:
 			r.note("body", Malformed)
 		case want.word != word || want.body.Form != c.Body.Form || !bytes.Equal(want.body.Data, c.Body.Data) ||
 			want.mime == typedType && r.has(adapters.FieldContentType) && c.ContentType != typedType:
 			r.note("body", Stale)
+			r.textFormat = false
 		default:
 			b.Null = c.Body.Null
 			c.Body, s = b, want
 		}
 	}
 	r.contentType(s)
+}
+
+// saysText reports whether a word of posthouse-body stands where the native form is text.
+func saysText(word string) bool { return word == bodyData || word == bodyValueString }
+
+// likelyText is b with the format and code page that it had when it was fitted, where those travelled as headers.
+func (r *restorer) likelyText(b adapters.Body) adapters.Body {
+	if r.has(adapters.FieldMsgType) {
+		return b
+	}
+	if v, ok := r.get(hMQFormat); ok {
+		b.Format, _ = unescape(v)
+	}
+	if _, ok := r.get(hMQCCSID); ok {
+		b.CCSID = -1 // not the usual one
+	}
+	return b
+}
+
+// likelyType is the content type that the body had when it was fitted: what the header says, else what was found.
+func (r *restorer) likelyType() string {
+	if v, ok := r.get(hContent); ok {
+		if ct, readable := unescape(v); readable {
+			return ct
+		}
+	}
+	return r.c.ContentType
 }
 
 func (r *restorer) null() {
@@ -247,7 +321,6 @@ func originalBody(word string, found adapters.Body) (adapters.Body, bool) {
 		b.Form = adapters.BodyNone
 	case bodyData:
 		b.Form = adapters.BodyBytes
-		return b, several
 	case bodyValue:
 		b.Form = adapters.BodyValue
 	case bodyValueString: // an amqp-value section with a string is what text is

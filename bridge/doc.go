@@ -37,6 +37,8 @@ type Options struct {
 
 	KeepTo      bool // for Fit: the destination at the source travels in posthouse-to, as information
 	PassUserID  bool // for Fit: user-id goes into the native field, where there is one
+	ConvertText bool // for Restore: text from IBM MQ in another code page becomes UTF-8
+
 	ConvertBody bool // for Fit: a body shape that an AMQP target cannot take travels as opaque bytes; else Permanent
 	NoShed      bool // for Fit: too many headers are an error at once; else droppable ones are dropped first
 

@@ -19,13 +19,13 @@ func eventAttr(name, protocol string) (attr string, ok bool) {
 	case "nats":
 		attr, ok = strings.CutPrefix(name, "ce-")
 	case "mqtt":
-		attr, ok = name, bareAttr(name)
+		attr, ok = name, true
 	default:
 		if attr, ok = strings.CutPrefix(name, "cloudEvents_"); !ok {
 			attr, ok = strings.CutPrefix(name, "cloudEvents:")
 		}
 	}
-	return attr, ok && attr != ""
+	return attr, ok && attr != "" && bareAttr(attr)
 }
 
 // bareAttr is the naming rule of attributes (CloudEvents 1.0, section 3).
@@ -89,5 +89,62 @@ func (f *fitter) events() {
 		text, _ := valueText(v)
 		f.c.CE[i].V = adapters.String(text)
 		f.note("events", Flattened)
+	}
+}
+
+// Attributes of an event that a producer did not make as one.
+const (
+	madeVersion = "1.0"
+	madeType    = "posthouse.message"
+	madeSource  = "/posthouse"
+)
+
+// makeEvent gives a message that is no CloudEvent the four attributes that make it one, where the programs at the target
+// expect nothing else. posthouse-event says so, and they go again on the way back.
+func (f *fitter) makeEvent() {
+	if f.makesEvent() {
+		f.c.CE = madeAttributes(f.m)
+		f.own(hEvent, made)
+	}
+}
+
+func (f *fitter) makesEvent() bool {
+	return f.h.Convention == adapters.ConventionCloudEvents && len(f.m.CE) == 0 &&
+		!strings.HasPrefix(f.m.ContentType, "application/cloudevents")
+}
+
+// made is the one value of posthouse-event.
+const made = "made"
+
+func madeAttributes(m *adapters.Message) []adapters.Prop {
+	id, source := firstOf(readableID(m.ID), m.Track.ID), madeSource
+	if len(m.Track.Path) > 0 {
+		source += "/" + escape(m.Track.Path[0], " ")
+	}
+	kind := m.Type
+	if !readable(kind) {
+		kind = ""
+	}
+	return []adapters.Prop{
+		{Name: specVersion, V: adapters.String(madeVersion)}, {Name: "id", V: adapters.String(firstOf(id, "-"))},
+		{Name: "source", V: adapters.String(source)}, {Name: "type", V: adapters.String(firstOf(kind, madeType))},
+	}
+}
+
+func readableID(id adapters.ID) string {
+	if s := idText(id); readable(s) {
+		return s
+	}
+	return ""
+}
+
+// madeEvent takes the attributes away that a repeater made up.
+func (r *restorer) madeEvent() {
+	if v, ok := r.get(hEvent); ok {
+		if v != made {
+			r.note("event", Malformed)
+			return
+		}
+		r.c.CE = nil
 	}
 }

@@ -6,6 +6,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/posthouse/posthouse/adapters"
 )
@@ -28,6 +29,7 @@ func Fit(m *adapters.Message, h adapters.Headers, o Options, now time.Time) (*ad
 	}
 	f.props()
 	f.track()
+	f.makeEvent()
 	if err := f.body(); err != nil {
 		return nil, f.notes, err
 	}
@@ -37,6 +39,7 @@ func Fit(m *adapters.Message, h adapters.Headers, o Options, now time.Time) (*ad
 	f.delivery(now.UnixMilli())
 	f.mq()
 	f.annotations()
+	f.springTypes()
 	f.tags()
 	if c.Native.Proto != h.Protocol {
 		c.Native = adapters.Native{}
@@ -55,6 +58,7 @@ type fitter struct {
 	o     Options
 	notes []Note
 
+	event  bool     // it goes out as a CloudEvent in binary mode
 	native int      // properties of c that are the producer's; own headers follow
 	tag    []string // type tag of each native property; nil = all empty
 	lost   []placed // properties that posthouse-props carries
@@ -154,7 +158,7 @@ func formatPath(path []string) string {
 // ids fits message, correlation and group id and the ordering key.
 func (f *fitter) ids() {
 	c := f.c
-	c.ID = f.id(hMessageID, adapters.FieldID, c.ID)
+	c.ID = givenID(f.id(hMessageID, adapters.FieldID, c.ID), c.Track.ID, &f.h)
 	c.Corr = f.id(hCorrID, adapters.FieldCorr, c.Corr)
 	f.group()
 	c.Key = f.key()
@@ -168,10 +172,12 @@ func (f *fitter) id(name string, place adapters.Field, id adapters.ID) adapters.
 	if f.has(place) {
 		n = nativeID(id, &f.h)
 	}
-	if back, _ := arrivedID(n, stringOnly(&f.h)); back.Equal(id) {
+	if back, _ := arrivedID(n, &f.h); back.Equal(id) {
 		return n
 	}
-	if name == hMessageID {
+	if name == hCorrID && besideFixed(id, &f.h) {
+		f.beside(id.S)
+	} else if name == hMessageID {
 		f.own(name, escape(FormatID(id), ""))
 	} else {
 		f.own(name, escape(FormatCorrID(id), ""))
@@ -192,7 +198,7 @@ func (f *fitter) group() {
 		}
 		g.Seq, g.HasSeq = 0, false
 	}
-	if back, _ := arrivedID(g.ID, !f.h.FixedIDs); !back.Equal(from.ID) {
+	if back, _ := arrivedGroup(g.ID, &f.h); !back.Equal(from.ID) {
 		f.own(hGroupID, escape(FormatID(from.ID), ""))
 	}
 	if from.Last && !f.has(adapters.FieldGroupLast) {
@@ -218,7 +224,7 @@ func (f *fitter) key() []byte {
 // nativeKey is what the native field of h gets for a key; nil where it has none.
 func nativeKey(key []byte, m *adapters.Message, h *adapters.Headers) []byte {
 	switch {
-	case !h.Fields.Has(adapters.FieldKey):
+	case !h.Fields.Has(adapters.FieldKey), h.Protocol == "amqp" && !utf8.Valid(key): // there a key is an annotation, a string
 		return nil
 	case key != nil || m.Group.ID.IsZero():
 		return key
@@ -273,6 +279,9 @@ func (f *fitter) text(name string, field adapters.Field, p *string, symbol bool)
 
 // nativeText is what a native string field of h gets for s: all or nothing. Symbols are ASCII.
 func nativeText(s string, field adapters.Field, symbol bool, h *adapters.Headers) string {
+	if h.MaxText > 0 && len(s) > h.MaxText {
+		return ""
+	}
 	if !h.Fields.Has(field) || symbol && !printable(s) || !holdsText(s, h) || strings.IndexByte(s, 0) >= 0 {
 		return ""
 	}
@@ -311,7 +320,8 @@ func (f *fitter) delivery(now int64) {
 }
 
 func nativeCreated(ms int64, h *adapters.Headers) int64 {
-	if h.CreatedUnit == 0 || !h.Fields.Has(adapters.FieldCreated) || ms < 0 {
+	const lastDate = 253402300799999 // MQ has years of four digits
+	if h.FixedIDs && ms > lastDate || h.CreatedUnit == 0 || !h.Fields.Has(adapters.FieldCreated) || ms < 0 {
 		return 0
 	}
 	return ms - ms%h.CreatedUnit
@@ -323,26 +333,4 @@ func nativePriority(p adapters.Priority, h *adapters.Headers) adapters.Priority 
 	}
 	p.Value = min(p.Value, h.MaxPriority)
 	return p
-}
-
-// mq keeps what only IBM MQ knows.
-func (f *fitter) mq() {
-	c := f.c
-	if f.has(adapters.FieldMsgType) {
-		return
-	}
-	for _, n := range [...]struct {
-		name string
-		v    int64
-	}{{hMsgType, int64(c.MsgType)}, {hReport, int64(c.Report)}, {hFeedback, int64(c.Feedback)},
-		{hMQCCSID, int64(c.Body.CCSID)}, {hMQEncoding, int64(c.Body.Encoding)}} {
-		if n.v != 0 {
-			f.ownInt(n.name, n.v)
-		}
-	}
-	if c.Body.Format != "" {
-		f.own(hMQFormat, escape(c.Body.Format, ""))
-	}
-	c.MsgType, c.Report, c.Feedback = 0, 0, 0
-	c.Body.Format, c.Body.CCSID, c.Body.Encoding = "", 0, 0
 }

@@ -3,134 +3,21 @@ package bridge
 import (
 	"cmp"
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"github.com/posthouse/posthouse/adapters"
 )
 
-// headersOf mirrors what the adapters claim, and what those to come will: the header capabilities of section 3 of the
-// design, by protocol.
-func headersOf(name string) adapters.Headers {
-	scalars := adapters.Types(adapters.TNull, adapters.TBool, adapters.TI8, adapters.TI16, adapters.TI32, adapters.TI64,
-		adapters.TF32, adapters.TF64, adapters.TString, adapters.TBytes)
-	amqp := adapters.Headers{
-		Protocol: "amqp",
-		Fields: adapters.FieldID | adapters.FieldCorr | adapters.FieldReplyTo | adapters.FieldType | adapters.FieldContentType |
-			adapters.FieldContentEncoding | adapters.FieldCreated | adapters.FieldExpires | adapters.FieldPriority |
-			adapters.FieldDurable | adapters.FieldGroup | adapters.FieldReplyGroup | adapters.FieldAnnotations |
-			adapters.FieldFooter | adapters.FieldDeliverAt | adapters.FieldUserID,
-		IDs: adapters.IDSet(adapters.IDString, adapters.IDBytes, adapters.IDUUID, adapters.IDULong),
-		Types: scalars | adapters.Types(adapters.TU8, adapters.TU16, adapters.TU32, adapters.TU64, adapters.TSymbol,
-			adapters.TChar, adapters.TTime, adapters.TUUID, adapters.TDecimal),
-		NullValues: true, Cuts: true, ExpiryUnit: 1, MaxExpiry: 1<<32 - 1, CreatedUnit: 1, MaxPriority: 255,
-		Bodies: adapters.Bodies(adapters.BodyNone, adapters.BodyBytes, adapters.BodyText, adapters.BodyValue,
-			adapters.BodySequence, adapters.BodyMap, adapters.BodyStream, adapters.BodyObject),
-		Reserved: []string{"_AMQ_", "AMQ_", "JMS", "x-opt-"},
-	}
-	data := adapters.Bodies(adapters.BodyBytes)
-	switch name {
-	case "amqp":
-		return amqp
-	case "amqp-plain": // a broker that takes data and text only
-		amqp.Bodies = adapters.Bodies(adapters.BodyNone, adapters.BodyBytes, adapters.BodyText)
-		return amqp
-	case "amqp-mq": // the AMQP channel of IBM MQ
-		amqp.IDs = adapters.IDSet(adapters.IDString, adapters.IDBytes)
-		amqp.Fields &^= adapters.FieldAnnotations | adapters.FieldFooter | adapters.FieldDeliverAt
-		return amqp
-	case "amqp-short": // the same with a limit that loses long annotations, so only vectors use it
-		mq := headersOf("amqp-mq")
-		mq.MaxName = 60
-		return mq
-	case "kafka":
-		return adapters.Headers{
-			Protocol: "kafka",
-			Fields:   adapters.FieldKey | adapters.FieldCreated | adapters.FieldContentType | adapters.FieldContentEncoding,
-			Types:    adapters.Types(adapters.TNull, adapters.TString, adapters.TBytes),
-			Names:    adapters.NameAny, Duplicates: true, NullValues: true, NullBody: true, Bodies: data, CreatedUnit: 1,
-			Reserved: []string{"kafka_", "__"},
-		}
-	case "nats":
-		return adapters.Headers{
-			Protocol: "nats", Fields: adapters.FieldContentType, Types: adapters.Types(adapters.TString), TextOnly: true,
-			Names: adapters.NameToken, Duplicates: true, Bodies: data, Reserved: []string{"Nats-"},
-		}
-	case "mq":
-		return adapters.Headers{
-			Protocol: "mq",
-			Fields: adapters.FieldID | adapters.FieldCorr | adapters.FieldType | adapters.FieldCreated |
-				adapters.FieldExpires | adapters.FieldPriority | adapters.FieldDurable | adapters.FieldMsgType,
-			IDs: adapters.IDSet(adapters.IDBytes), MaxID: 24, FixedIDs: true, Types: scalars, Names: adapters.NameIdentifier,
-			MaxName: 4095, NullValues: true, Bodies: data, ExpiryUnit: 100, MaxExpiry: 999_999_999, Relative: true,
-			CreatedUnit: 10, MaxPriority: 9, Underscore: true, Reserved: []string{"JMS", "mq_"},
-		}
-	case "amqp091":
-		return adapters.Headers{
-			Protocol: "amqp091",
-			Fields: adapters.FieldID | adapters.FieldCorr | adapters.FieldType | adapters.FieldContentType |
-				adapters.FieldContentEncoding | adapters.FieldCreated | adapters.FieldExpires | adapters.FieldPriority |
-				adapters.FieldDurable | adapters.FieldAppID,
-			IDs: adapters.IDSet(adapters.IDString), MaxID: 255, MaxName: 255, NullValues: true, Bodies: data,
-			Types:      scalars | adapters.Types(adapters.TList, adapters.TMap),
-			ExpiryUnit: 1, Relative: true, CreatedUnit: 1000, MaxPriority: 255, Reserved: []string{"x-death", "x-delay"},
-		}
-	case "mqtt":
-		return adapters.Headers{
-			Protocol: "mqtt",
-			Fields:   adapters.FieldCorr | adapters.FieldContentType | adapters.FieldExpires | adapters.FieldDurable,
-			IDs:      adapters.IDSet(adapters.IDBytes), MaxID: 65535, Types: adapters.Types(adapters.TString), MaxName: 65535,
-			Duplicates: true, Bodies: data | adapters.Bodies(adapters.BodyText), ExpiryUnit: 1000, MaxExpiry: 1<<32 - 1,
-			Relative: true,
-		}
-	case "stomp":
-		return adapters.Headers{
-			Protocol: "stomp",
-			Fields: adapters.FieldCorr | adapters.FieldType | adapters.FieldContentType | adapters.FieldCreated |
-				adapters.FieldExpires | adapters.FieldPriority | adapters.FieldDurable | adapters.FieldGroup,
-			IDs: adapters.IDSet(adapters.IDString), Types: adapters.Types(adapters.TString), ExpiryUnit: 1, CreatedUnit: 1,
-			MaxPriority: 9, Bodies: data | adapters.Bodies(adapters.BodyText),
-			Reserved: []string{"destination", "receipt", "message-id"},
-		}
-	}
-	panic("no protocol " + name)
-}
-
-func protocols() []string {
-	return []string{"amqp", "amqp-plain", "amqp-mq", "kafka", "nats", "mq", "amqp091", "mqtt", "stomp"}
-}
-
-// hop is one native hop: it keeps what h claims and nothing else, as encode and decode of an adapter do, and fails on
-// whatever Fit should not have left there. received is when the next repeater takes the message, in ms.
-func hop(m *adapters.Message, h adapters.Headers, received int64) (*adapters.Message, error) {
+// hop is one native hop over protocol name: it fails on whatever Fit should not have left there, and then goes through
+// encode and decode of the adapter. received is when the next repeater takes the message, in ms.
+func hop(m *adapters.Message, name string, received int64) (*adapters.Message, error) {
+	h := headersOf(name)
 	d := m.Clone()
 	if err := cmp.Or(left(d, &h), ids(d, &h), bodyFits(d, &h), propsFit(d, &h)); err != nil {
 		return nil, err
 	}
-	d.Track, d.Received, d.Left = adapters.Track{}, received, 0
-	switch {
-	case !h.Fields.Has(adapters.FieldExpires):
-		d.Expires = 0
-	case h.Relative && m.Left == 0:
-		d.Expires = 0
-	case h.Relative:
-		d.Expires = received + m.Left
-	}
-	if !h.Fields.Has(adapters.FieldDurable) {
-		d.Durable = adapters.Yes
-	}
-	if h.Protocol == "amqp" || h.Protocol == "mqtt" { // their decode leaves attributes to Restore
-		mark := map[string]string{"amqp": "cloudEvents:", "mqtt": ""}[h.Protocol]
-		for _, p := range d.CE {
-			d.Props = append(d.Props, adapters.Prop{Name: mark + p.Name, V: p.V})
-		}
-		d.CE = nil
-	}
-	if h.Protocol == "nats" {
-		slices.SortStableFunc(d.Props, func(a, b adapters.Prop) int { return strings.Compare(a.Name, b.Name) })
-	}
-	return d, nil
+	return overWire(m, name, received)
 }
 
 // left looks for fields without a native place.
@@ -182,7 +69,7 @@ func ids(d *adapters.Message, h *adapters.Headers) error {
 			return fmt.Errorf("id %+v does not fit", id)
 		}
 	}
-	if f := d.Group.ID.Form; f != adapters.IDNone && f != adapters.IDString {
+	if f := d.Group.ID.Form; !h.FixedIDs && f != adapters.IDNone && f != adapters.IDString {
 		return fmt.Errorf("group id of form %d", f)
 	}
 	return nil
@@ -200,6 +87,9 @@ func propsFit(d *adapters.Message, h *adapters.Headers) error {
 	seen := map[string]bool{}
 	for i := range d.Props {
 		p := &d.Props[i]
+		if h.FixedIDs && p.Name == corrTextName || p.Name == springTypesName {
+			continue
+		}
 		if name, ok := p.Name, true; !isOwn(name) {
 			if h.Names == adapters.NameIdentifier {
 				ok = EscName(UnescName(name)) == name
@@ -233,10 +123,6 @@ func valueFits(p *adapters.Prop, h *adapters.Headers) error {
 		return nil
 	case !h.Types.Has(t), h.TextOnly && !printable(s), t == adapters.TString && !rawProps(h) && !utf8.ValidString(s):
 		return fmt.Errorf("value %#v of %q does not fit", p.V, p.Name)
-	case rawProps(h) && readable(s):
-		p.V = adapters.String(s)
-	case rawProps(h):
-		p.V = adapters.Bytes([]byte(s))
 	}
 	return nil
 }

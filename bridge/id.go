@@ -62,6 +62,11 @@ func typed(s string) bool {
 	return false
 }
 
+// textForm reports whether a string id at h stands for another form.
+func textForm(s string, h *adapters.Headers) bool {
+	return typed(s) || h.URNs && strings.HasPrefix(s, urnUUID)
+}
+
 // ParseID reverses FormatID and FormatCorrID. A text in an impossible form ("ID:AMQP_ULONG:abc") yields a string id with
 // that text, and false: a repeater must not refuse a message for it.
 func ParseID(s string) (adapters.ID, bool) {
@@ -159,8 +164,10 @@ func nativeID(id adapters.ID, h *adapters.Headers) adapters.ID {
 	switch {
 	case id.IsZero():
 		return id
+	case h.RawIDs:
+		n = formless(id)
 	case stringOnly(h):
-		n = adapters.StringID(idText(id))
+		n = adapters.StringID(stringText(id, h))
 	case h.FixedIDs:
 		return fixedID(id, h.MaxID)
 	case h.IDs.Has(id.Form):
@@ -171,10 +178,18 @@ func nativeID(id adapters.ID, h *adapters.Headers) adapters.ID {
 	default:
 		return adapters.ID{}
 	}
+	if empty := len(n.S)+len(n.B) == 0 && n.Form != adapters.IDULong; empty && !holdsEmptyIDs(h) {
+		return adapters.ID{}
+	}
 	if h.MaxID > 0 && max(len(n.S), len(n.B)) > h.MaxID || !holdsID(n, h) {
 		return adapters.ID{}
 	}
 	return n
+}
+
+// holdsEmptyIDs reports whether an id of no bytes differs from none: where ids have their forms on the wire.
+func holdsEmptyIDs(h *adapters.Headers) bool {
+	return h.IDs.Has(adapters.IDString) && h.IDs.Has(adapters.IDBytes) && !h.RawIDs
 }
 
 // nativeGroup is nativeID for the group id, which is a string wherever it is not of fixed length.
@@ -191,12 +206,59 @@ func nativeGroup(id adapters.ID, h *adapters.Headers) adapters.ID {
 	return adapters.ID{}
 }
 
-// arrivedID is what Restore makes of a native id without a header, and whether it could be read.
-func arrivedID(n adapters.ID, asText bool) (adapters.ID, bool) {
-	if !asText || n.Form != adapters.IDString {
+// arrivedID is what Restore makes of a native message or correlation id without a header, and whether it could be read.
+func arrivedID(n adapters.ID, h *adapters.Headers) (adapters.ID, bool) {
+	if !stringOnly(h) || n.Form != adapters.IDString {
+		return n, true
+	}
+	if u, ok := parseURN(n.S); ok && h.URNs {
+		return adapters.ID{Form: adapters.IDUUID, B: u[:]}, true
+	}
+	return ParseID(n.S)
+}
+
+// arrivedGroup is arrivedID for the group id, which is a string in every protocol without ids of fixed length.
+func arrivedGroup(n adapters.ID, h *adapters.Headers) (adapters.ID, bool) {
+	if h.FixedIDs || n.Form != adapters.IDString {
 		return n, true
 	}
 	return ParseID(n.S)
+}
+
+// formless is an id as it arrives where only its bytes travel: a string if they are readable.
+func formless(id adapters.ID) adapters.ID {
+	switch b := rawID(id); {
+	case len(b) == 0:
+		return adapters.ID{}
+	case readable(string(b)):
+		return adapters.ID{Form: adapters.IDString, S: string(b)}
+	default:
+		return adapters.ID{Form: adapters.IDBytes, B: b}
+	}
+}
+
+const urnUUID = "urn:uuid:"
+
+// stringText is an id in a field that holds strings only. URNs is how RabbitMQ converts ids between AMQP 1.0 and 0.9.1
+// (rabbitmq.com, Conversions).
+func stringText(id adapters.ID, h *adapters.Headers) string {
+	switch {
+	case h.URNs && id.Form == adapters.IDUUID && len(id.B) == 16:
+		return urnUUID + uuidText(id.B)
+	case h.URNs && id.Form == adapters.IDULong:
+		return strconv.FormatUint(id.U, 10)
+	}
+	return idText(id)
+}
+
+// parseURN reads urn:uuid: in lower case, the one spelling that stringText writes.
+func parseURN(s string) (u [16]byte, ok bool) {
+	text, ok := strings.CutPrefix(s, urnUUID)
+	if !ok {
+		return u, false
+	}
+	u, ok = parseUUID(text)
+	return u, ok && uuidText(u[:]) == text
 }
 
 func fixedID(id adapters.ID, n int) adapters.ID {

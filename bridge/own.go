@@ -46,6 +46,7 @@ const (
 	hMA         = ownPrefix + "ma-"   // and the key of a message annotation
 	hFT         = ownPrefix + "ft-"   // and the key of a footer entry
 	hDead       = ownPrefix + "dead-" // and one of reason, text, route, lane, source, attempts, first, last
+	hEvent      = ownPrefix + "event" // "made": the attributes of the CloudEvent are Posthouse's, not the producer's
 	hMQFormat   = ownPrefix + "mq-format"
 	hMQCCSID    = ownPrefix + "mq-ccsid"
 	hMQEncoding = ownPrefix + "mq-encoding"
@@ -134,11 +135,9 @@ func repeatsID(p *adapters.Prop, all []adapters.Prop) bool {
 }
 
 // taken reports whether a property called name would be read as something else by decode and Restore at h: a native
-// field that is a header there, or an attribute of a CloudEvent.
+// field that is a header there, an annotation, or an attribute of a CloudEvent.
 func taken(name string, event bool, h *adapters.Headers) bool {
-	switch {
-	case h.Protocol == "kafka" && (name == "content-type" || name == "content-encoding"),
-		h.Protocol == "nats" && name == "Content-Type":
+	if slices.Contains(h.Taken, name) || h.Annotates != "" && strings.HasPrefix(name, h.Annotates) {
 		return true
 	}
 	attr, ok := eventAttr(name, h.Protocol)

@@ -21,6 +21,7 @@ const (
 // props copies the properties that the target can hold, in their order; the others are kept for posthouse-props.
 func (f *fitter) props() {
 	in, room := f.m.Props, fewOwn
+	f.event = len(f.m.CE) > 0 || f.makesEvent()
 	if !f.has(adapters.FieldID) {
 		room = manyOwn
 	}
@@ -36,7 +37,7 @@ func (f *fitter) props() {
 			continue
 		}
 		name, ok := nativeName(p.Name, &f.h)
-		ok = ok && !later.has(in, i) && !reserved(p.Name, &f.h) && !taken(p.Name, len(f.m.CE) > 0, &f.h)
+		ok = ok && !later.has(in, i) && !reserved(p.Name, &f.h) && !taken(p.Name, f.event, &f.h)
 		w, tag, held := p.V, "", false
 		if ok {
 			w, tag, held = nativeValue(p.V, &f.h)

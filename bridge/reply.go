@@ -74,8 +74,8 @@ func AskedBy(corr adapters.ID) (track string, byCorr, ok bool) {
 }
 
 // Ask returns m as it goes out as the request track: with its own ids, and without what only the requester's broker can
-// use. The reply address of the bridge is put in by Fit (Options.ReplyTo). spring says that the target's applications use
-// Spring's headers; those of a request that came with them are rewritten anyway.
+// use. The reply address of the bridge is put in by Fit (Options.ReplyTo). spring says that the target's adapter writes
+// Spring's headers of the ids and the reply address; elsewhere those of a request that came with them are rewritten.
 func Ask(m *adapters.Message, track string, reply adapters.Addr, spring bool) *adapters.Message {
 	c := *m
 	c.ID, c.Corr, c.ReplyTo = AskedID(track), AskedCorr(track), adapters.Addr{}
@@ -83,7 +83,7 @@ func Ask(m *adapters.Message, track string, reply adapters.Addr, spring bool) *a
 	_, replies := m.Prop(springReply)
 	_, correlates := m.Prop(springCorr)
 	c.Props = withoutSpring(m.Props)
-	if spring || replies || correlates {
+	if !spring && (replies || correlates) {
 		c.Props = append(slices.Clip(c.Props), adapters.Prop{Name: springReply, V: adapters.String(reply.Name)},
 			adapters.Prop{Name: springCorr, V: adapters.String(c.Corr.S)})
 	}

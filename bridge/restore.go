@@ -3,6 +3,7 @@ package bridge
 import (
 	"bytes"
 	"encoding/base64"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -13,7 +14,7 @@ import (
 // and, if o trusts the source, gives the values back that they carry. h is what the source's protocol holds. The result
 // is m itself when there was nothing to do, else a copy that shares with m what did not change.
 func Restore(m *adapters.Message, h adapters.Headers, o Options) (*adapters.Message, []Note) {
-	if !concerned(m, &h) {
+	if !concerned(m, &h) && !(o.ConvertText && foreignText(&m.Body)) {
 		return m, nil
 	}
 	c := *m
@@ -32,25 +33,34 @@ func Restore(m *adapters.Message, h adapters.Headers, o Options) (*adapters.Mess
 	r.texts()
 	r.delivery()
 	r.mq()
+	r.codePage()
 	r.annotations()
 	r.trace()
 	r.key()
+	r.madeEvent()
 	return &c, r.notes
 }
 
 // concerned reports whether Restore has anything to do.
 func concerned(m *adapters.Message, h *adapters.Headers) bool {
-	if m.Left != 0 || badTrace(m.Props) || tracedAnnotation(m.Annot.MA) || m.Key == nil && partitionKey(m.Annot.MA) != nil {
+	if m.Left != 0 || badTrace(m.Props) || tracedAnnotation(m.Annot.MA) || keyIndex(m.Annot.MA) >= 0 {
 		return true
 	}
-	if stringOnly(h) && (typed(m.ID.S) || typed(m.Corr.S)) || typed(m.Group.ID.S) {
+	if stringOnly(h) && (textForm(m.ID.S, h) || textForm(m.Corr.S, h)) || typed(m.Group.ID.S) {
+		return true
+	}
+	if h.Convention == adapters.ConventionJMS && impliedAnnotation(m) >= 0 {
 		return true
 	}
 	if len(m.CE) == 0 && isEvent(m.Props, h.Protocol) {
 		return true
 	}
+	spring := h.Convention == adapters.ConventionSpring
 	for i := range m.Props {
 		name := m.Props[i].Name
+		if spring && name == springTypesName || h.Annotates != "" && strings.HasPrefix(name, h.Annotates) {
+			return true
+		}
 		if isOwn(name) || len(h.Reserved) > 0 && reserved(name, h) || canonicalName(name, h) != name {
 			return true
 		}
@@ -66,6 +76,9 @@ type restorer struct {
 	o     Options
 	own   []header
 	notes []Note
+
+	corrText   string // the property in which IBM MQ and JMS keep a correlation id as text
+	textFormat bool   // the body's Format only said that it is text
 }
 
 func (r *restorer) note(field, what string) { r.notes = append(r.notes, Note{field, what}) }
@@ -87,6 +100,9 @@ func (r *restorer) get(name string) (string, bool) {
 func (r *restorer) lifetime() {
 	left := r.c.Left
 	r.c.Left = 0
+	if left < 0 { // decode could not read it
+		r.note("expires", Malformed)
+	}
 	const sane = 1 << 52
 	if left <= 0 || left > sane || r.c.Received == 0 {
 		return
@@ -119,8 +135,12 @@ func (r *restorer) split() {
 		case isOwn(p.Name):
 			r.own = append(r.own, ownHeader(&p))
 		case repeatsID(&p, in):
+		case r.h.FixedIDs && p.Name == corrTextName:
+			r.corrText = p.V.Str()
 		case reserved(p.Name, &r.h):
 			r.note("props", Dropped)
+		case r.h.Annotates != "" && strings.HasPrefix(p.Name, r.h.Annotates):
+			r.c.Annot.MA = append(slices.Clip(r.c.Annot.MA), p)
 		default:
 			p.Name = canonicalName(p.Name, &r.h)
 			out = append(out, p)
@@ -135,7 +155,7 @@ func (r *restorer) unknown() {
 		switch h.name {
 		case hID, hOrigin, hPath, hMaybeDup, hMessageID, hCorrID, hTo, hReplyTo, hType, hAppID, hReplyGroup, hContent,
 			hEncoding, hCreated, hExpires, hDeliverAt, hPriority, hDurable, hDeliveries, hGroupID, hGroupSeq, hGroupLast,
-			hUserID, hKey, hMsgType, hReport, hFeedback, hBody, hNull, hTypes, hProps, hMQFormat, hMQCCSID, hMQEncoding:
+			hUserID, hKey, hEvent, hMsgType, hReport, hFeedback, hBody, hNull, hTypes, hProps, hMQFormat, hMQCCSID, hMQEncoding:
 		default:
 			if !strings.HasPrefix(h.name, hMA) && !strings.HasPrefix(h.name, hFT) {
 				r.note("own", Dropped)
@@ -189,14 +209,16 @@ func (r *restorer) path(v string) []string {
 
 // ids gives ids their form back: from the header, else from the text form in a field that holds strings only.
 func (r *restorer) ids() {
-	c, text := r.c, stringOnly(&r.h)
-	c.ID = r.id(hMessageID, adapters.FieldID, c.ID, text)
-	c.Corr = r.id(hCorrID, adapters.FieldCorr, c.Corr, text)
-	c.Group.ID = r.id(hGroupID, adapters.FieldGroup, c.Group.ID, !r.h.FixedIDs)
+	c := r.c
+	r.ungivenID()
+	c.ID = r.id(hMessageID, adapters.FieldID, c.ID)
+	c.Corr = r.corr(c.Corr)
+	c.Group.ID = r.id(hGroupID, adapters.FieldGroup, c.Group.ID)
 }
 
-// id is what the header says, if its native form is what was found, else what was found, read as text form if asText.
-func (r *restorer) id(name string, place adapters.Field, found adapters.ID, asText bool) adapters.ID {
+// id is what the header says, if its native form is what was found, else what was found, read as a text form where ids
+// are only text.
+func (r *restorer) id(name string, place adapters.Field, found adapters.ID) adapters.ID {
 	if v, ok := r.get(name); ok {
 		s, readable := unescape(v)
 		id, _ := ParseID(s)
@@ -209,7 +231,10 @@ func (r *restorer) id(name string, place adapters.Field, found adapters.ID, asTe
 			return id
 		}
 	}
-	id, ok := arrivedID(found, asText)
+	id, ok := arrivedID(found, &r.h)
+	if place == adapters.FieldGroup {
+		id, ok = arrivedGroup(found, &r.h)
+	}
 	if !ok {
 		r.note(field(name), Malformed)
 	}
@@ -227,6 +252,7 @@ func (r *restorer) props() {
 	if v, ok := r.get(hTypes); ok {
 		r.applyTypes(v)
 	}
+	r.springTypes()
 	r.events()
 	if v, ok := r.get(hProps); ok {
 		r.insertPlaced(v)
@@ -271,7 +297,7 @@ func (r *restorer) texts() {
 		switch {
 		case err != nil:
 			r.note("user-id", Malformed)
-		case len(c.UserID) > 0:
+		case len(c.UserID) > 0 && r.has(adapters.FieldUserID):
 			r.note("user-id", Stale) // somebody on the way vouched for another
 		default:
 			c.UserID = b
@@ -387,17 +413,4 @@ func (r *restorer) durable() {
 	default:
 		r.c.Durable = d
 	}
-}
-
-// mq restores what only IBM MQ knows. A content type that names a character set is newer than the CCSID.
-func (r *restorer) mq() {
-	c := r.c
-	exact(r, hMsgType, adapters.FieldMsgType, &c.MsgType, 64)
-	exact(r, hReport, adapters.FieldMsgType, &c.Report, 64)
-	exact(r, hFeedback, adapters.FieldMsgType, &c.Feedback, 64)
-	exact(r, hMQEncoding, adapters.FieldMsgType, &c.Body.Encoding, 64)
-	if !strings.Contains(strings.ToLower(c.ContentType), "charset=") {
-		exact(r, hMQCCSID, adapters.FieldMsgType, &c.Body.CCSID, 64)
-	}
-	r.text(hMQFormat, adapters.FieldMsgType, &c.Body.Format, false)
 }

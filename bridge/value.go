@@ -3,6 +3,7 @@ package bridge
 import (
 	"encoding/base64"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -23,6 +24,11 @@ func rawProps(h *adapters.Headers) bool { return !typedProps(h) && h.Types.Has(a
 // nativeValue is what a property of h holds for v, and the type tag without which v would not come back ("" = none is
 // needed). It reports false where only posthouse-props can carry v.
 func nativeValue(v adapters.Value, h *adapters.Headers) (w adapters.Value, tag string, ok bool) {
+	w, tag, ok = spelledValue(v, h)
+	return w, tag, ok && (h.MaxValue == 0 || len(w.Str()) <= h.MaxValue)
+}
+
+func spelledValue(v adapters.Value, h *adapters.Headers) (w adapters.Value, tag string, ok bool) {
 	t := v.Type()
 	switch {
 	case t == adapters.TNull && h.NullValues:
@@ -30,7 +36,7 @@ func nativeValue(v adapters.Value, h *adapters.Headers) (w adapters.Value, tag s
 	case (t == adapters.TList || t == adapters.TMap) && !h.Types.Has(t):
 		return v, "", false
 	case typedProps(h) && h.Types.Has(t):
-		return v, "", holdsNatively(v)
+		return v, "", holdsNatively(v, h)
 	case typedProps(h):
 		return widened(v, h)
 	case rawProps(h):
@@ -39,12 +45,32 @@ func nativeValue(v adapters.Value, h *adapters.Headers) (w adapters.Value, tag s
 	return textValue(v, h)
 }
 
-func holdsNatively(v adapters.Value) bool {
+func holdsNatively(v adapters.Value, h *adapters.Headers) bool {
 	switch v.Type() {
 	case adapters.TString:
 		return utf8.ValidString(v.Str())
 	case adapters.TSymbol:
 		return printableOrBlank(v.Str())
+	case adapters.TChar:
+		return utf8.ValidRune(rune(v.Uint())) && v.Uint() <= utf8.MaxRune
+	case adapters.TList:
+		return !slices.ContainsFunc(v.List(), func(e adapters.Value) bool { return !h.Types.Has(e.Type()) || !holdsNatively(e, h) })
+	case adapters.TMap:
+		return holdsTable(v.Map(), h)
+	}
+	return true
+}
+
+// holdsTable reports whether a map can be a table of AMQP 0.9.1: short strings as keys, each once (section 4.2.5.5).
+func holdsTable(es []adapters.Entry, h *adapters.Headers) bool {
+	seen := make(map[string]bool, len(es))
+	for _, e := range es {
+		k := e.K.Str()
+		if e.K.Type() != adapters.TString || k == "" || len(k) > 255 || !utf8.ValidString(k) || seen[k] ||
+			!h.Types.Has(e.V.Type()) || !holdsNatively(e.V, h) {
+			return false
+		}
+		seen[k] = true
 	}
 	return true
 }
@@ -110,8 +136,11 @@ func textValue(v adapters.Value, h *adapters.Headers) (adapters.Value, string, b
 		return v, "", false
 	}
 	fits := utf8.ValidString(s) && strings.IndexByte(s, 0) < 0
-	if h.TextOnly {
+	switch {
+	case h.TextOnly:
 		fits = printable(s)
+	case h.Convention == adapters.ConventionConnect:
+		fits = readable(s) // or it would be taken for bytes
 	}
 	code := v.Type().Code()
 	switch {

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/posthouse/posthouse/adapters"
+	"github.com/posthouse/posthouse/bridge"
 	"github.com/posthouse/posthouse/routes"
 )
 
@@ -25,6 +26,7 @@ type reach struct {
 	adapter adapters.Adapter
 	cfg     adapters.Config
 	caps    adapters.Capabilities
+	fitting bridge.Options // of its broker
 	gate    *gate
 }
 
@@ -56,7 +58,7 @@ func (r *Repeater) newFailover(run *routeRun, gates map[string]*gate, m *metrics
 		b := r.table.Brokers[t.Addr.Broker]
 		cfg := r.configs[b.Name]
 		cfg.Client, cfg.Limits = l.cfg.Client, l.cfg.Limits
-		q.list = append(q.list, &reach{target: t, adapter: r.kinds[b.Kind], cfg: cfg, caps: r.kinds[b.Kind].Capabilities(cfg), gate: gates[b.Name]})
+		q.list = append(q.list, &reach{target: t, adapter: r.kinds[b.Kind], cfg: cfg, caps: r.kinds[b.Kind].Capabilities(cfg), fitting: b.Fit, gate: gates[b.Name]})
 	}
 	l.turns = q
 	return l
@@ -84,6 +86,14 @@ func (l *lane) headers() adapters.Headers {
 		return r.caps.Headers
 	}
 	return l.caps.Headers
+}
+
+// conversion is what the broker of the target in use wants beside that.
+func (l *lane) conversion() bridge.Options {
+	if r := l.turns.current(); r != nil {
+		return r.fitting
+	}
+	return l.fitting
 }
 
 // address is that of the target in use.

@@ -27,6 +27,7 @@ type lane struct {
 	adapter adapters.Adapter
 	cfg     adapters.Config
 	caps    adapters.Capabilities
+	fitting bridge.Options // of the target's broker
 	gate    *gate
 	end     *end
 	ids     *laneIDs
@@ -436,7 +437,9 @@ func (l *lane) fit(it *item) (*adapters.Message, []bridge.Note, error) {
 	if (l.of.route.Expired == routes.ExpiredDeliver || suspect) && m.Expires != 0 && m.Expires <= now.UnixMilli() {
 		m.Expires = 0 // the route says that a late message is still wanted, or nobody knows whether it is late
 	}
-	return bridge.Fit(l.asked(m, it), l.headers(), bridge.Options{Dead: it.dead, ReplyTo: l.replyTo(it)}, now)
+	o := l.conversion()
+	o.Dead, o.ReplyTo = it.dead, l.replyTo(it)
+	return bridge.Fit(l.asked(m, it), l.headers(), o, now)
 }
 
 // errExpression marks a failure of an expression of the operator's.

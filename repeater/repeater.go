@@ -222,7 +222,7 @@ func (r *Repeater) newLane(run *routeRun, t routes.Target, gates map[string]*gat
 	log := run.log.With("target", t.Name, "broker", b.Name)
 	l := &lane{
 		name: route.Name + "/" + t.Name, of: run, target: t, adapter: r.kinds[b.Kind], cfg: cfg,
-		caps: r.kinds[b.Kind].Capabilities(cfg), gate: gates[b.Name], end: newEnd(log.With("end", "target")),
+		caps: r.kinds[b.Kind].Capabilities(cfg), fitting: b.Fit, gate: gates[b.Name], end: newEnd(log.With("end", "target")),
 		ids: ids.lane(), clock: r.clock, log: log, count: m.lane(route.Name, t.Name),
 		back: retrying(route.Retry), pace: newPace(route.MaxRate),
 		wake: make(chan struct{}, 1), nudge: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),

@@ -153,6 +153,7 @@ func (b *builder) broker(v *value) *Broker {
 	c := chain{[]*value{v, defaults}, brokerShape()}
 	br := &Broker{Name: v.key.Text, Kind: c.text("type"), Site: c.text("site"), TrustValues: c.flag("trusted_headers"), Line: v.key.Line,
 		Reconnect: Reconnect{c.duration("reconnect", "delay"), c.duration("reconnect", "max_delay"), c.ratio("reconnect", "jitter")}}
+	br.Fit = c.fitting(br.Kind)
 	if shape := brokerShape(); shape.field("failback", br.Kind) != nil {
 		br.Tries, br.Failback = c.count("tries"), c.duration("failback")
 	}

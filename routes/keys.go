@@ -114,7 +114,7 @@ func makeBrokerShape() *Shape {
 // brokerOptions are the keys that only some types of broker have.
 func brokerOptions() []*Field {
 	amqp, kafka, nats := []string{"amqp"}, []string{"kafka"}, []string{"nats"}
-	return []*Field{
+	return append([]*Field{
 		{Name: "dialect", Type: Word, Words: []string{"artemis", "rabbitmq", "servicebus", "qpid", "ibmmq", "generic"}, Kinds: amqp, Option: true,
 			Since: since, Reload: RestartBroker,
 			Doc: "Form of addresses, and which capability makes a queue or a topic. Left out, it is known from what the broker says of itself."},
@@ -132,7 +132,7 @@ func brokerOptions() []*Field {
 			Doc: "Run a JetStream server inside the daemon, in place of addresses."},
 		{Name: "duplicate_window", Type: Duration, Default: "2m", Min: 0.1, Kinds: nats, Option: true, Since: since, Reload: RestartBroker,
 			Doc: "How long a stream remembers ids to drop duplicates: one made by create: gets it, another must have at least that. max_outage must not be longer (D002)."},
-	}
+	}, headerFields()...)
 }
 
 func credentialsShape() *Shape {

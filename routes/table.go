@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/posthouse/posthouse/adapters"
+	"github.com/posthouse/posthouse/bridge"
 )
 
 // A Table is a file that has been checked and compiled. It is immutable and safe for concurrent use.
@@ -37,6 +38,8 @@ type Broker struct {
 	Trusted          bool          // some enabled route of the file also writes to it: id, origin and path of its messages are believed
 	TrustValues      bool          // trusted_headers: values that posthouse-* headers carry are believed, but never id, origin and path
 	Line             int           // where it stands in the file
+
+	Fit bridge.Options // what the file says of the conversion of messages that go to it
 }
 
 // Reconnect is the pause between two attempts to connect: it doubles from Delay to MaxDelay, and Jitter (0 to 1) of it

@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"github.com/posthouse/posthouse/adapters"
+	"github.com/posthouse/posthouse/bridge"
 )
 
 // load reads a file that must have no finding.
@@ -39,7 +40,8 @@ func TestEverything(t *testing.T) {
 		Config: adapters.Config{Name: "paris", Addresses: []string{"amqps://a1.example.net:5671", "amqps://a2.example.net:5671"},
 			Credentials: adapters.Credentials{User: "posthouse", Mechanism: "plain"}, Heartbeat: 5 * time.Second,
 			TLS:     adapters.TLS{On: true, CAFile: at("ca.pem"), CertFile: "/etc/posthouse/paris.pem", KeyFile: at("keys/paris.key"), ServerName: "a.example.net", MinVersion: tls.VersionTLS13},
-			Options: adapters.Options{"dialect": "artemis", "duplicate_window": int64(50000)}}}
+			Options: adapters.Options{"dialect": "artemis", "duplicate_window": int64(50000), "convention": "jms"}},
+		Fit: bridge.Options{PassUserID: true, ConvertBody: true, KeepTo: true, NoShed: true}}
 	opts := cmp.AllowUnexported(adapters.Secret{})
 	if diff := cmp.Diff(wantBroker, table.Brokers["paris"], opts); diff != "" {
 		t.Errorf("broker (-want +got):\n%s", diff)
@@ -205,8 +207,8 @@ func TestTrust(t *testing.T) {
 // able to tell "the operator says" from "nobody said".
 func TestOptionsAsWritten(t *testing.T) {
 	brokers := load(t, "testdata/good/everything.yaml").Brokers
-	want := map[string]adapters.Options{"vienna": nil,
-		"berlin": {"group": "posthouse", "compression": "zstd", "start_at": "newest", "state_topic": "berlin.positions"}}
+	want := map[string]adapters.Options{"vienna": {"nats_ttl": true},
+		"berlin": {"convention": "spring", "group": "posthouse", "compression": "zstd", "start_at": "newest", "state_topic": "berlin.positions"}}
 	for n, o := range want {
 		if diff := cmp.Diff(o, brokers[n].Config.Options); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", n, diff)

@@ -45,6 +45,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strings"
 
@@ -75,6 +76,8 @@ func (*Adapter) Kind() string { return "amqp" }
 // nothing here: whoever promises to send once compares it with how much may be on its way.
 const keyWindow = "duplicate_window"
 
+const keyConvention = "convention"
+
 // dialects are the values of the option dialect.
 func dialects() []string {
 	return []string{"artemis", "rabbitmq", "servicebus", "qpid", "ibmmq", "generic"}
@@ -95,7 +98,8 @@ func (*Adapter) Capabilities(c adapters.Config) adapters.Capabilities {
 	caps := adapters.Capabilities{
 		Sources: []adapters.Form{adapters.Queue}, Targets: []adapters.Form{adapters.Queue},
 		Settle: adapters.Each, SettleConfirmed: p.confirms, Attempts: p.counting, RejectAside: p.rejectAside, Order: adapters.OrderPerAddress,
-		Durable: true, Target: adapters.ClassNone, Source: adapters.SourceNone, Headers: headersOf(p),
+		Durable: true, Target: adapters.ClassNone, Source: adapters.SourceNone,
+		Headers: conventional(headersOf(p), c.Options.String(keyConvention, plain)),
 	}
 	if p.topicSource {
 		caps.Sources = append(caps.Sources, adapters.Topic)
@@ -121,7 +125,7 @@ func headersOf(p *profile) adapters.Headers {
 			adapters.TU8, adapters.TU16, adapters.TU32, adapters.TU64, adapters.TF32, adapters.TF64, adapters.TString,
 			adapters.TSymbol, adapters.TChar, adapters.TBytes, adapters.TTime, adapters.TUUID, adapters.TDecimal),
 		NullValues: true, Bodies: p.bodies, Cuts: true,
-		ExpiryUnit: 1, CreatedUnit: 1, MaxPriority: 255, Reserved: p.reserved,
+		ExpiryUnit: 1, MaxExpiry: math.MaxUint32, CreatedUnit: 1, MaxPriority: 255, Reserved: p.reserved,
 	}
 	if p.allIDs {
 		h.IDs = adapters.IDSet(adapters.IDString, adapters.IDBytes, adapters.IDUUID, adapters.IDULong)
@@ -140,7 +144,7 @@ func headersOf(p *profile) adapters.Headers {
 
 // Check looks at the configuration alone.
 func (a *Adapter) Check(c adapters.Config, as ...adapters.Address) error {
-	errs := []error{c.Options.Unknown("dialect", keyWindow), checkDialect(c), checkWindow(c), checkLogin(c), checkEndpoints(c)}
+	errs := []error{c.Options.Unknown("dialect", keyWindow, keyConvention), checkDialect(c), checkConvention(c), checkWindow(c), checkLogin(c), checkEndpoints(c)}
 	for _, at := range as {
 		errs = append(errs, a.checkAddress(c, at))
 	}

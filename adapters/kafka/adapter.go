@@ -24,6 +24,7 @@ const (
 	keyCompression = "compression"
 	keyStartAt     = "start_at"
 	keyStateTopic  = "state_topic"
+	keyConvention  = "convention"
 )
 
 const (
@@ -55,19 +56,19 @@ var boundUnpacking = sync.OnceFunc(func() {
 // Kind is "kafka".
 func (*Adapter) Kind() string { return "kafka" }
 
-// Capabilities are the same for every configuration.
-func (*Adapter) Capabilities(adapters.Config) adapters.Capabilities {
+// Capabilities are the same for every configuration, but for what the convention says of headers.
+func (*Adapter) Capabilities(c adapters.Config) adapters.Capabilities {
 	return adapters.Capabilities{
 		Sources: []adapters.Form{adapters.Topic}, Targets: []adapters.Form{adapters.Topic},
 		Settle: adapters.Prefix, SettleConfirmed: true, Attempts: adapters.CountNone, Order: adapters.OrderPerKey,
 		Durable: true, Target: adapters.ClassTx, Source: adapters.SourcePosition,
-		Headers: headers(),
+		Headers: headers(c.Options.String(keyConvention, plainConvention)),
 	}
 }
 
 // Check looks at options, addresses and credentials without touching network or files.
 func (*Adapter) Check(c adapters.Config, as ...adapters.Address) error {
-	errs := []error{c.Options.Unknown(keyGroup, keyCompression, keyStartAt, keyStateTopic)}
+	errs := []error{c.Options.Unknown(keyGroup, keyCompression, keyStartAt, keyStateTopic, keyConvention), checkConvention(c.Options)}
 	if _, err := compression(c.Options); err != nil {
 		errs = append(errs, err)
 	}

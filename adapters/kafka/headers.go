@@ -20,6 +20,7 @@ const (
 	headerContentEncoding = "content-encoding"
 	headerSpringCorr      = "kafka_correlationId"
 	headerSpringReply     = "kafka_replyTopic"
+	headerSpringTypes     = "spring_json_header_types"
 	headerCreated         = "posthouse-created"
 	prefixCE              = "ce_"
 )
@@ -28,15 +29,27 @@ const (
 // message.timestamp.after.max.ms is one hour.
 const futureLimit = 55 * 60 * 1000
 
-func headers() adapters.Headers {
-	return adapters.Headers{
+func headers(convention string) adapters.Headers {
+	h := adapters.Headers{
 		Protocol: protocol,
 		Fields:   adapters.FieldKey | adapters.FieldCreated | adapters.FieldContentType | adapters.FieldContentEncoding,
 		Types:    adapters.Types(adapters.TNull, adapters.TString, adapters.TBytes),
 		Names:    adapters.NameAny, Duplicates: true, NullValues: true, NullBody: true,
 		Bodies: adapters.Bodies(adapters.BodyBytes), CreatedUnit: 1,
 		Reserved: []string{"kafka_", "__"}, // but for the three reply headers of Spring, which travel as they are
+		Taken:    []string{headerContentType, headerContentEncoding},
 	}
+	switch h.Convention = convention; convention {
+	case plainConvention:
+		h.Convention = ""
+	case adapters.ConventionSpring:
+		h.Fields |= adapters.FieldCorr | adapters.FieldReplyTo
+		h.IDs, h.RawIDs = adapters.IDSet(adapters.IDString, adapters.IDBytes), true
+		h.Taken = append(h.Taken, headerSpringCorr, headerSpringReply, headerSpringTypes)
+	case adapters.ConventionConnect:
+		h.Types = adapters.Types(adapters.TNull, adapters.TString)
+	}
+	return h
 }
 
 // A wire is a record as it is on the wire, apart from its place.
@@ -47,8 +60,9 @@ type wire struct {
 }
 
 // decode fills m from w. It never fails: Kafka's records have no structure that could be broken beyond what the client
-// library has checked. m takes the slices of w over.
-func decode(w wire, m *adapters.Message) {
+// library has checked. m takes the slices of w over. Where programs use Spring its reply headers are fields and nothing
+// else.
+func decode(w wire, m *adapters.Message, spring bool) {
 	m.Key = w.key
 	m.Durable = adapters.Yes
 	m.Body = adapters.Body{Form: adapters.BodyBytes, Data: w.value, Null: w.value == nil}
@@ -61,11 +75,11 @@ func decode(w wire, m *adapters.Message) {
 	cloud := binaryMode(w.headers)
 	m.Props = make([]adapters.Prop, 0, len(w.headers))
 	for i := range w.headers {
-		decodeHeader(m, string(w.headers[i].Key), w.headers[i].Value, cloud)
+		decodeHeader(m, string(w.headers[i].Key), w.headers[i].Value, cloud, spring)
 	}
 }
 
-func decodeHeader(m *adapters.Message, name string, value []byte, cloud bool) {
+func decodeHeader(m *adapters.Message, name string, value []byte, cloud, spring bool) {
 	v := headerValue(value)
 	text := v.Type() == adapters.TString && v.Str() != ""
 	switch {
@@ -75,15 +89,29 @@ func decodeHeader(m *adapters.Message, name string, value []byte, cloud bool) {
 	case name == headerContentEncoding && text && m.ContentEncoding == "":
 		m.ContentEncoding = v.Str()
 		return
-	case cloud && strings.HasPrefix(name, prefixCE) && len(name) > len(prefixCE):
+	case cloud && strings.HasPrefix(name, prefixCE) && isAttribute(name[len(prefixCE):]):
 		m.CE = append(m.CE, adapters.Prop{Name: name[len(prefixCE):], V: v})
 		return
 	case name == headerSpringCorr && len(value) > 0 && m.Corr.IsZero():
-		m.Corr = correlation(value, v)
+		if m.Corr = correlation(value, v); spring {
+			return
+		}
 	case name == headerSpringReply && text && m.ReplyTo.Name == "":
-		m.ReplyTo = adapters.Addr{Name: v.Str(), Form: adapters.AddrTopic}
+		if m.ReplyTo = (adapters.Addr{Name: v.Str(), Form: adapters.AddrTopic}); spring {
+			return
+		}
 	}
 	m.Props = append(m.Props, adapters.Prop{Name: name, V: v})
+}
+
+// isAttribute is the naming rule of CloudEvents (1.0, section 3).
+func isAttribute(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return name != ""
 }
 
 // headerValue types a header as headers.md, section 3.8, says: text if it is UTF-8 without controls, else bytes.
@@ -136,7 +164,7 @@ func binaryMode(hs []sarama.RecordHeader) bool {
 // encode makes the wire form of m at the time now. It writes every property; what Kafka has no native place for is in
 // the properties already. A creation time that a broker would refuse as too far away goes into Posthouse's own header,
 // and the record is stamped with now.
-func encode(m *adapters.Message, now time.Time) wire {
+func encode(m *adapters.Message, now time.Time, spring bool) wire {
 	w := wire{key: m.Key, value: value(m.Body), time: now}
 	n := len(m.Props) + len(m.CE) + 3
 	w.headers = make([]sarama.RecordHeader, 0, n)
@@ -154,6 +182,9 @@ func encode(m *adapters.Message, now time.Time) wire {
 	if m.ContentEncoding != "" {
 		w.add(headerContentEncoding, []byte(m.ContentEncoding))
 	}
+	if spring {
+		w.addReply(m)
+	}
 	for i := range m.CE {
 		w.add(prefixCE+m.CE[i].Name, bytesOf(m.CE[i].V))
 	}
@@ -161,6 +192,19 @@ func encode(m *adapters.Message, now time.Time) wire {
 		w.add(m.Props[i].Name, bytesOf(m.Props[i].V))
 	}
 	return w
+}
+
+// addReply writes the headers by which Spring's request-reply finds its way.
+func (w *wire) addReply(m *adapters.Message) {
+	switch m.Corr.Form {
+	case adapters.IDString:
+		w.add(headerSpringCorr, []byte(m.Corr.S))
+	case adapters.IDBytes:
+		w.add(headerSpringCorr, m.Corr.B)
+	}
+	if m.ReplyTo.Name != "" {
+		w.add(headerSpringReply, []byte(m.ReplyTo.Name))
+	}
 }
 
 func (w *wire) add(name string, value []byte) {

@@ -22,7 +22,7 @@ func header(name string, value []byte) sarama.RecordHeader {
 
 func decoded(w wire) *adapters.Message {
 	var m adapters.Message
-	decode(w, &m)
+	decode(w, &m, false)
 	return &m
 }
 
@@ -98,7 +98,7 @@ func TestEncodeGolden(t *testing.T) {
 			if c.want.headers == nil {
 				c.want.headers = []sarama.RecordHeader{}
 			}
-			if d := cmp.Diff(c.want, encode(&c.in, noon), cmp.AllowUnexported(wire{})); d != "" {
+			if d := cmp.Diff(c.want, encode(&c.in, noon, false), cmp.AllowUnexported(wire{})); d != "" {
 				t.Errorf("encode (-want +got):\n%s", d)
 			}
 		})
@@ -130,7 +130,7 @@ func TestHeadersRoundTrip(t *testing.T) {
 				m.CE = append(m.CE, prop(n, adapters.String("1.0")))
 			}
 		}
-		got := decoded(encode(&m, noon))
+		got := decoded(encode(&m, noon, false))
 		if len(got.Props) == 0 {
 			got.Props = nil
 		}
@@ -151,7 +151,7 @@ func FuzzDecode(f *testing.F) {
 			w.headers = append(w.headers, header(string(parts[i]), parts[i+1]))
 		}
 		m := decoded(w)
-		back := encode(m, noon)
+		back := encode(m, noon, false)
 		if !bytes.Equal(back.key, w.key) || !bytes.Equal(back.value, w.value) {
 			t.Fatalf("key or value changed: %q %q", back.key, back.value)
 		}

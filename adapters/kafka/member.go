@@ -116,15 +116,9 @@ func (h handler) ConsumeClaim(session sarama.ConsumerGroupSession, messages sara
 
 // newRecord returns also the size on the wire, as a target counts it.
 func (s *source) newRecord(c *claim, m *sarama.ConsumerMessage) (*record, int64) {
-	w := wire{key: m.Key, value: m.Value, time: m.Timestamp}
-	if len(m.Headers) > 0 {
-		w.headers = make([]sarama.RecordHeader, len(m.Headers))
-		for i, h := range m.Headers {
-			w.headers[i] = *h
-		}
-	}
+	w := consumed(m)
 	r := &record{claim: c, offset: m.Offset, attempt: 1, source: s.sourceID(m.Partition, m.Offset)}
-	decode(w, &r.message)
+	decode(w, &r.message, s.spring)
 	r.size = r.message.Size()
 	return r, w.size()
 }

@@ -7,7 +7,6 @@ import (
 	"sync"
 	"time"
 
-	"github.com/IBM/sarama"
 	"golang.org/x/sync/semaphore"
 
 	"github.com/posthouse/posthouse/adapters"
@@ -95,13 +94,8 @@ func (t *target) post(ctx context.Context, l *letter, m *adapters.Message) error
 
 // hand gives one record to the producer. The letter comes back through answered.
 func (t *target) hand(l *letter, w wire) error {
-	p := &sarama.ProducerMessage{Topic: t.addr.Name, Headers: w.headers, Timestamp: w.time, Metadata: l}
-	if w.key != nil {
-		p.Key = sarama.ByteEncoder(w.key)
-	}
-	if w.value != nil {
-		p.Value = sarama.ByteEncoder(w.value)
-	}
+	p := w.produced()
+	p.Topic, p.Metadata = t.addr.Name, l
 	select {
 	case t.producer.Input() <- p:
 		return nil
@@ -210,7 +204,7 @@ func (b *batch) isolate(ctx context.Context, i int) error {
 	again := &batch{t: t, letters: []letter{{index: 0, sticky: b.letters[i].sticky, alone: true}}, posted: time.Now(),
 		answer: make(chan struct{}), open: 1, errs: []error{errOpen}}
 	again.letters[0].batch = again
-	if err := t.hand(&again.letters[0], encode(b.ms[i], t.now())); err != nil {
+	if err := t.hand(&again.letters[0], encode(b.ms[i], t.now(), t.spring)); err != nil {
 		return err
 	}
 	if err := again.wait(ctx); err != nil {

@@ -25,6 +25,7 @@ type sender struct {
 	maxSize int64 // of one record
 	net     *network
 	client  sarama.Client
+	spring  bool            // its programs use Spring for Kafka
 	life    context.Context // ends when err is set
 	end     context.CancelFunc
 
@@ -34,6 +35,7 @@ type sender struct {
 
 func (t *sender) begin(c adapters.Config, a adapters.Address, f facts, n *network) {
 	t.addr, t.limits, t.silence, t.now, t.facts, t.net = a, c.Limits, 5*c.Heartbeat/2, c.Now, f, n
+	t.spring = usesSpring(c)
 	t.life, t.end = context.WithCancel(context.Background())
 	t.maxSize = min(c.Limits.MaxSize, maxRecord)
 	if f.maxBatch > 0 {
@@ -45,7 +47,7 @@ func (t *sender) begin(c adapters.Config, a adapters.Address, f facts, n *networ
 
 // write brings m into the broker's form and refuses what is too large for the topic.
 func (t *sender) write(m *adapters.Message) (wire, error) {
-	w := encode(m, t.now())
+	w := encode(m, t.now(), t.spring)
 	if n := w.size(); n > t.maxSize {
 		return w, &adapters.Error{Op: "send", Addr: t.addr, Kind: adapters.Permanent,
 			Err: fmt.Errorf("%w: it has %d bytes with its headers, and at most %d are taken (max.message.bytes of the topic, max_message_size of the route)",

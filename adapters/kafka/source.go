@@ -28,6 +28,7 @@ type source struct {
 	group, instance string
 	facts           facts
 	startAt         int64
+	spring          bool // its programs use Spring for Kafka
 	net             *network
 	control         sarama.Client
 	member          sarama.ConsumerGroup
@@ -81,7 +82,7 @@ func openSource(ctx context.Context, c adapters.Config, a adapters.Address) (*so
 func newSource(c adapters.Config, a adapters.Address, f facts) *source {
 	start, _ := startAt(a.Options, c.Options) // Check has looked at it
 	return &source{addr: a, limits: c.Limits, heartbeat: c.Heartbeat, log: c.Log, group: groupOf(c, a), instance: instanceOf(c, a),
-		facts: f, startAt: start, net: newNetwork(c, maxResponse(c.Limits, 2*fetchBound(c.Limits))),
+		facts: f, startAt: start, spring: usesSpring(c), net: newNetwork(c, maxResponse(c.Limits, 2*fetchBound(c.Limits))),
 		committing: make(chan struct{}, 1), attached: make(chan struct{}), spent: make(chan struct{}),
 		ready: make(chan struct{}, 1), room: make(chan struct{}), idle: make(chan struct{})}
 }

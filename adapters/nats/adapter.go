@@ -9,6 +9,8 @@ import (
 	"strings"
 	"sync"
 
+	natsgo "github.com/nats-io/nats.go"
+
 	"github.com/posthouse/posthouse/adapters"
 )
 
@@ -41,18 +43,33 @@ func (*Adapter) Capabilities(c adapters.Config) adapters.Capabilities {
 		Settle: adapters.Each, SettleConfirmed: true, Attempts: adapters.CountEach,
 		Order: adapters.OrderPerAddress, Durable: true,
 		Target: adapters.ClassWindow, Source: adapters.SourcePosition,
-		Headers: headers(),
+		Headers: headers(c.Options.Bool(keyTTL, false)),
 	}
 }
 
-func headers() adapters.Headers {
-	return adapters.Headers{
+func headers(ttl bool) adapters.Headers {
+	h := adapters.Headers{
 		Protocol: "nats", Fields: adapters.FieldContentType,
 		Types: adapters.Types(adapters.TString), TextOnly: true, Names: adapters.NameToken,
 		Duplicates: true, Bodies: adapters.Bodies(adapters.BodyBytes), ExpiryUnit: 1,
-		Reserved: []string{natsPrefix},
+		Reserved: []string{natsPrefix}, Taken: []string{hdrContentType, ceContentType},
 	}
+	if ttl {
+		h.ExpiryUnit = 1000
+	}
+	return h
 }
+
+// Decode reads a message as the ends of this adapter do, before bridge.Restore. It is for measurements and for tests of
+// conversion that need no broker.
+func Decode(h natsgo.Header, data []byte) *adapters.Message {
+	m := decode(h, data)
+	return &m
+}
+
+// Encode makes the headers of a message that bridge.Fit has fitted, as the ends of this adapter do; ttl is the option
+// nats_ttl. It is for measurements and for tests of conversion that need no broker.
+func Encode(m *adapters.Message, ttl bool) (natsgo.Header, error) { return encode(m, ttl) }
 
 // OpenSource connects, finds or (create: true) makes the stream, finds or makes the durable consumer, and returns when
 // the server has both. The error is an *adapters.Error of Kind Denied, NotFound, Permanent or Lost.

@@ -15,7 +15,7 @@ import (
 // joined.
 func (*Adapter) Check(c adapters.Config, as ...adapters.Address) error {
 	errs := []error{
-		c.Options.Unknown(KeyEmbedded, KeyDuplicateWindow),
+		c.Options.Unknown(KeyEmbedded, KeyDuplicateWindow, keyTTL),
 		checkWindow(c.Options),
 		checkCredentials(c),
 	}
@@ -29,6 +29,9 @@ func (*Adapter) Check(c adapters.Config, as ...adapters.Address) error {
 	}
 	return errors.Join(errs...)
 }
+
+// keyTTL is the broker option by which the lifetime of messages is given to streams that allow it.
+const keyTTL = "nats_ttl"
 
 func wrong(key, help, problem string, args ...any) error {
 	return &adapters.OptionError{Key: key, Problem: fmt.Sprintf(problem, args...), Help: help}

@@ -7,6 +7,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 
 	natsgo "github.com/nats-io/nats.go"
@@ -17,8 +18,10 @@ import (
 // Names of headers that stand for a field (headers.md, section 3). NATS never changes the case of a name.
 const (
 	hdrMsgID       = "Nats-Msg-Id" // ADR-8: the stream drops an id that it has seen within its window
+	hdrTTL         = "Nats-TTL"    // ADR-43: seconds until the server removes the message
 	hdrContentType = "Content-Type"
-	ceMark         = "ce-" // CloudEvents NATS binding 1.0, section 3.1.3
+	ownExpires     = "posthouse-expires" // what Nats-TTL says too, exact
+	ceMark         = "ce-"               // CloudEvents NATS binding 1.0, section 3.1.3
 	ceContentType  = "ce-datacontenttype"
 	natsPrefix     = "Nats-" // commands to the server and metadata of the hop
 )
@@ -34,20 +37,20 @@ func decode(h natsgo.Header, data []byte) adapters.Message {
 	m.Props = make([]adapters.Prop, 0, len(h))
 	for _, name := range slices.Sorted(maps.Keys(h)) {
 		for i, v := range h[name] {
-			decodeHeader(&m, name, v, i == 0, event)
+			decodeHeader(&m, name, v, i == 0, event, len(h[ownExpires]) > 0)
 		}
 	}
 	return m
 }
 
-func decodeHeader(m *adapters.Message, name, v string, first, event bool) {
+func decodeHeader(m *adapters.Message, name, v string, first, event, expires bool) {
 	switch {
-	case name == hdrMsgID:
+	case name == hdrMsgID || name == hdrTTL && expires:
 	case event && name == ceContentType && first:
 		m.ContentType = ceUnescape(v)
 	case !event && name == hdrContentType && first:
 		m.ContentType = v
-	case event && strings.HasPrefix(name, ceMark) && first:
+	case event && strings.HasPrefix(name, ceMark) && first && isAttribute(name[len(ceMark):]):
 		m.CE = append(m.CE, adapters.Prop{Name: name[len(ceMark):], V: adapters.String(ceUnescape(v))})
 	default:
 		m.Props = append(m.Props, adapters.Prop{Name: name, V: adapters.String(v)})
@@ -66,8 +69,12 @@ func isEvent(h natsgo.Header) bool {
 // encode makes the headers of m; its body goes out as it is. The error tells of a name or value that NATS cannot carry:
 // nothing is dropped or changed in silence. Properties called Nats-* are commands to the server and are not written
 // (headers.md, section 3.9).
-func encode(m *adapters.Message) (natsgo.Header, error) {
+// With ttl the server removes the message when its lifetime is over (ADR-43).
+func encode(m *adapters.Message, ttl bool) (natsgo.Header, error) {
 	h := make(natsgo.Header, 2+len(m.Props)+len(m.CE))
+	if ttl && m.Left > 0 {
+		h[hdrTTL] = []string{strconv.FormatInt((m.Left+999)/1000, 10) + "s"}
+	}
 	if m.Track.ID != "" {
 		if err := put(h, hdrMsgID, m.Track.ID); err != nil {
 			return nil, err
@@ -105,6 +112,16 @@ func encodeContentType(h natsgo.Header, m *adapters.Message) error {
 		return put(h, ceContentType, ceEscape(m.ContentType))
 	}
 	return put(h, hdrContentType, m.ContentType)
+}
+
+// isAttribute is the naming rule of CloudEvents (1.0, section 3).
+func isAttribute(name string) bool {
+	for i := range len(name) {
+		if c := name[i]; (c < 'a' || c > 'z') && (c < '0' || c > '9') {
+			return false
+		}
+	}
+	return name != ""
 }
 
 func text(v adapters.Value) (string, error) {

@@ -82,7 +82,7 @@ func TestEncodeGolden(t *testing.T) {
 			natsgo.Header{"ce-subject": {"Euro%20%E2%82%AC%20%F0%9F%98%80"}, "ce-datacontenttype": {"text/plain"}}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			got, err := encode(&tc.m)
+			got, err := encode(&tc.m, false)
 			if d := cmp.Diff(tc.want, got); d != "" || err != nil {
 				t.Errorf("encode: %v (-want +got):\n%s", err, d)
 			}
@@ -97,7 +97,7 @@ func TestEncodeRefuses(t *testing.T) {
 		prop("n", "line\nbreak"), prop("n", "line\rbreak"), prop("n", " ahead"), prop("n", "behind\t"),
 		{Name: "n", V: adapters.List()}, {Name: "n", V: adapters.Map()},
 	} {
-		h, err := encode(&adapters.Message{Props: []adapters.Prop{p}})
+		h, err := encode(&adapters.Message{Props: []adapters.Prop{p}}, false)
 		if err == nil {
 			t.Errorf("%q = %#v went through as %v", p.Name, p.V, h)
 		} else if !strings.Contains(err.Error(), p.Name) {
@@ -146,7 +146,7 @@ func TestRoundTripProperty(t *testing.T) {
 		}
 		slices.SortStableFunc(m.Props, func(a, b adapters.Prop) int { return strings.Compare(a.Name, b.Name) })
 		m.Track.ID = rapid.StringMatching("[a-z0-9.]{0,20}").Draw(t, "id")
-		h, err := encode(&m)
+		h, err := encode(&m, false)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -170,7 +170,7 @@ func FuzzDecode(f *testing.F) {
 			h = nil
 		}
 		m := decode(h, body)
-		once, err := encode(&m)
+		once, err := encode(&m, false)
 		if err != nil {
 			return // a name or value that this client may not write; the bridge moves it
 		}

@@ -74,7 +74,7 @@ func (c *conn) streamConfig(name, subject string) jetstream.StreamConfig {
 	return jetstream.StreamConfig{
 		Name: name, Subjects: []string{subject}, Description: "made by posthouse for " + c.cfg.Client,
 		Storage: jetstream.FileStorage, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
-		Duplicates: c.cfg.Options.Duration(KeyDuplicateWindow, defaultWindow),
+		Duplicates: c.cfg.Options.Duration(KeyDuplicateWindow, defaultWindow), AllowMsgTTL: c.cfg.Options.Bool(keyTTL, false),
 	}
 }
 
@@ -98,6 +98,12 @@ func (c *conn) checkWindow(stream string, have time.Duration) error {
 	return &adapters.Error{Op: "attach", Addr: c.at, Kind: adapters.Denied, Err: fmt.Errorf(
 		"stream %s remembers ids for %v only, and duplicate_window of the broker is %v: a message sent again after an outage could arrive twice"+
 			" (nats stream edit %s --dupe-window=%v, or write duplicate_window: %v)", stream, have, want, stream, want, have)}
+}
+
+// noTTL refuses a stream that would refuse every message with a lifetime.
+func (c *conn) noTTL(stream string) error {
+	return &adapters.Error{Op: "attach", Addr: c.at, Kind: adapters.Denied, Err: fmt.Errorf(
+		"stream %s does not allow lifetimes of messages, and the broker has nats_ttl: true (nats stream edit %s --allow-msg-ttl)", stream, stream)}
 }
 
 // windowUnknown refuses an end of exactly-once whose stream nobody may look at.

@@ -24,6 +24,7 @@ type target struct {
 	c     *conn
 	inbox string
 	most  int64         // largest message in bytes
+	ttl   bool          // lifetimes go along, for the stream to end messages
 	freed chan struct{} // capacity 1: a slot has come free
 
 	mu      sync.Mutex
@@ -54,7 +55,7 @@ var (
 
 // attachTarget looks for the stream.
 func attachTarget(ctx context.Context, c *conn) (*target, error) {
-	t := &target{c: c, spent: make(chan struct{}), freed: make(chan struct{}, 1)}
+	t := &target{c: c, ttl: c.cfg.Options.Bool(keyTTL, false), spent: make(chan struct{}), freed: make(chan struct{}, 1)}
 	if err := t.lookUp(ctx); err != nil {
 		return nil, err
 	}
@@ -89,6 +90,9 @@ func (t *target) lookUp(ctx context.Context) error {
 	}
 	if n := int64(info.Config.MaxMsgSize); n > 0 {
 		t.c.peer.MaxSize = min(t.c.peer.MaxSize, n)
+	}
+	if t.ttl && !info.Config.AllowMsgTTL {
+		return t.c.noTTL(info.Config.Name)
 	}
 	return t.c.checkWindow(info.Config.Name, info.Config.Duplicates)
 }
@@ -154,7 +158,7 @@ func (t *target) abandon(r *receipt, i int, err error) {
 
 // wire makes the message for the client, or says why NATS cannot carry it.
 func (t *target) wire(m *adapters.Message) (*natsgo.Msg, error) {
-	h, err := encode(m)
+	h, err := encode(m, t.ttl)
 	if err == nil {
 		size := len(m.Body.Data)
 		for name, vs := range h {

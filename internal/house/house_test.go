@@ -103,7 +103,7 @@ var testLayers = map[string][]string{
 	"adapters/all":         {},
 	"adapters/adaptertest": {"adapters/mem"},
 	"adapters/...":         {"adapters/adaptertest", "internal/testbed/broker"},
-	"bridge":               {},
+	"bridge":               {"adapters/..."}, // the real encode and decode of both ends
 	"routes":               {"adapters/..."},
 	"routes/...":           {},
 	"spool":                {"spool/..."},
