@@ -33,6 +33,8 @@ type Options struct {
 	Trusted     bool // for Restore: posthouse-* of this source is believed; else it is stripped
 	TrustValues bool // for Restore: believed too, but never id, origin, path and user-id
 
+	Key adapters.Secret // seals id, origin and path in Fit; for Restore: they are believed only if sealed; zero = there is none
+
 	Skew time.Duration // how far an absolute expiry may be from arrival plus lifetime, 0 = 60 s
 
 	KeepTo      bool // for Fit: the destination at the source travels in posthouse-to, as information

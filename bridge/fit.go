@@ -104,11 +104,16 @@ func (f *fitter) track() {
 	if t.ID != "" {
 		f.own(hID, t.ID)
 	}
-	if origin := firstOf(t.Origin, t.ID); origin != "" {
+	origin, path := firstOf(t.Origin, t.ID), ""
+	if origin != "" {
 		f.own(hOrigin, origin)
 	}
 	if len(t.Path) > 0 {
-		f.own(hPath, formatPath(t.Path))
+		path = formatPath(t.Path)
+		f.own(hPath, path)
+	}
+	if !f.o.Key.IsZero() {
+		f.own(hSeal, sealOf(f.o.Key, t.ID, origin, path))
 	}
 	if t.MaybeDup {
 		f.own(hMaybeDup, present)

@@ -15,6 +15,7 @@ const (
 	hID         = ownPrefix + "id"
 	hOrigin     = ownPrefix + "origin"
 	hPath       = ownPrefix + "path"
+	hSeal       = ownPrefix + "seal" // proof of the three before it
 	hMaybeDup   = ownPrefix + "possible-duplicate"
 	hMessageID  = ownPrefix + "message-id"
 	hCorrID     = ownPrefix + "correlation-id"

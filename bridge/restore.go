@@ -153,7 +153,7 @@ func (r *restorer) split() {
 func (r *restorer) unknown() {
 	for _, h := range r.own {
 		switch h.name {
-		case hID, hOrigin, hPath, hMaybeDup, hMessageID, hCorrID, hTo, hReplyTo, hType, hAppID, hReplyGroup, hContent,
+		case hID, hOrigin, hPath, hSeal, hMaybeDup, hMessageID, hCorrID, hTo, hReplyTo, hType, hAppID, hReplyGroup, hContent,
 			hEncoding, hCreated, hExpires, hDeliverAt, hPriority, hDurable, hDeliveries, hGroupID, hGroupSeq, hGroupLast,
 			hUserID, hKey, hEvent, hMsgType, hReport, hFeedback, hBody, hNull, hTypes, hProps, hMQFormat, hMQCCSID, hMQEncoding:
 		default:
@@ -170,7 +170,7 @@ func (r *restorer) track() {
 	if v, ok := r.get(hMaybeDup); ok {
 		t.MaybeDup = v == present
 	}
-	if !r.o.Trusted {
+	if !r.o.Trusted || !r.sealed() {
 		return
 	}
 	r.identity(hID, &t.ID)
