@@ -26,6 +26,14 @@ type Config struct {
 	Client string
 	Limits Limits
 
+	// Group is set for a source that several daemons share, and equal at all of them: what Client would keep apart, such as
+	// the name of a durable consumer, is made of it. "" = nobody shares it.
+	Group string
+
+	// Copies says that a source may settle what others still have to read. One where that would take it away from them is
+	// Denied, as far as its broker tells.
+	Copies bool
+
 	// Once says that the route promises exactly-once. A target that cannot learn whether its broker keeps what the
 	// promise rests on is Denied then.
 	Once bool

@@ -52,6 +52,7 @@ type routeCounts struct {
 
 	receivedN, bytes        counter
 	filtered_, filterErrors counter
+	echoes                  counter // left out by a generated route
 	expired, duplicates     counter
 	settleErrors            counter // of the source, counted under the name of its first route
 	reads                   bool    // it is that route; guarded by metrics.mu
@@ -88,7 +89,9 @@ func (c *routeCounts) received(p *parcel) {
 func (c *routeCounts) filtered() { c.filtered_.Inc() }
 
 // unwanted is how many messages the route did not take.
-func (c *routeCounts) unwanted() int64 { return c.filtered_.n.Load() + c.filterErrors.n.Load() }
+func (c *routeCounts) unwanted() int64 {
+	return c.filtered_.n.Load() + c.echoes.n.Load() + c.filterErrors.n.Load()
+}
 
 func (c *routeCounts) refused(reason string) {
 	c.refusedN.Add(1)

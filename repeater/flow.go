@@ -344,8 +344,7 @@ func (r *routeRun) match(p *parcel, d routes.Decision) bool {
 		p.refuse(r, reasonFilter, d.Err)
 		return true
 	}
-	if r.route.Looped(p.m, r.hop) {
-		p.refuse(r, reasonLoop, errLoop)
+	if r.circled(p) {
 		return true
 	}
 	r.pass(p, p.m.WithEdits(d.Edits))

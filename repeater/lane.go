@@ -34,11 +34,12 @@ type lane struct {
 	clock   *clock
 	log     *slog.Logger
 	count   *laneCounts
-	replies *replies // whose entries it keeps; nil: it is not that
-	local   bool     // it has no target: what is in its journal stays there
-	tx      bool     // it sends transactions (tx.go)
-	losses  fold     // of lines about messages that are lost
-	shared  bool     // other lanes serve the same source: a message may be with one target and not yet with another
+	replies *replies        // whose entries it keeps; nil: it is not that
+	local   bool            // it has no target: what is in its journal stays there
+	tx      bool            // it sends transactions (tx.go)
+	losses  fold            // of lines about messages that are lost
+	key     adapters.Secret // seals the path of what is sent; zero: there is none
+	shared  bool            // other lanes serve the same source: a message may be with one target and not yet with another
 
 	outage  time.Duration // after which unknown messages are held; 0: they are not (outage.go)
 	pace    *pace         // nil: as fast as the target takes them
@@ -438,7 +439,7 @@ func (l *lane) fit(it *item) (*adapters.Message, []bridge.Note, error) {
 		m.Expires = 0 // the route says that a late message is still wanted, or nobody knows whether it is late
 	}
 	o := l.conversion()
-	o.Dead, o.ReplyTo = it.dead, l.replyTo(it)
+	o.Dead, o.ReplyTo, o.Key = it.dead, l.replyTo(it), l.key
 	return bridge.Fit(l.asked(m, it), l.headers(), o, now)
 }
 

@@ -95,6 +95,7 @@ func routeTable() []routeSeries {
 			return &c.settleErrors
 		}),
 		{filtered, func(c *routeCounts) *counter { return &c.filtered_ }, []string{"filter"}},
+		{filtered, func(c *routeCounts) *counter { return c.echoes.used() }, []string{"echo"}},
 		{filtered, func(c *routeCounts) *counter { return c.filterErrors.used() }, []string{reasonFilter}},
 		{duplicates, func(c *routeCounts) *counter { return &c.duplicates }, []string{"possible-sent"}},
 	}

@@ -70,6 +70,7 @@ type Repeater struct {
 	metrics  *metrics
 	clock    *clock
 	started  time.Time
+	key      adapters.Secret // seals paths; zero: there is none
 }
 
 // A routeRun is one route while it runs.
@@ -104,6 +105,10 @@ func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 		c.Heartbeat = c.WithDefaults().Heartbeat
 		r.configs[name] = c
 		gates[name] = newGate(b, o.Slow, c.Log)
+	}
+	var err error
+	if r.key, err = t.Key(o.Getenv); err != nil {
+		return nil, err
 	}
 	ids := newIdentity()
 	for _, rs := range t.Flows() {
@@ -161,10 +166,14 @@ func (r *Repeater) newFlow(first *routes.Route, gates map[string]*gate, m *metri
 	b := r.table.Brokers[first.From.Broker]
 	cfg := r.configs[b.Name]
 	cfg.Client = r.opts.Name + "." + first.Name
+	if first.Shared() {
+		cfg.Group = first.Name
+	}
+	cfg.Copies = first.Repeat != nil && first.Repeat.Mutual && first.From.Form != adapters.Queue
 	log := r.opts.Log.With("route", first.Name, "broker", b.Name)
 	return &flow{
 		source: first.From, adapter: r.kinds[b.Kind], cfg: cfg, caps: r.kinds[b.Kind].Capabilities(cfg),
-		trust: bridge.Options{Trusted: b.Trusted, TrustValues: b.TrustValues}, gate: gates[b.Name], end: newEnd(log.With("end", "source")), ids: ids, clock: r.clock,
+		trust: bridge.Options{Trusted: b.Trusted, TrustValues: b.TrustValues, Key: r.key}, gate: gates[b.Name], end: newEnd(log.With("end", "source")), ids: ids, clock: r.clock,
 		grace: r.opts.Grace, log: log, limits: adapters.Limits{Confirm: first.ConfirmTimeout},
 		owed:  newDebt(),
 		count: m.source(first.Name),
@@ -224,7 +233,7 @@ func (r *Repeater) newLane(run *routeRun, t routes.Target, gates map[string]*gat
 		name: route.Name + "/" + t.Name, of: run, target: t, adapter: r.kinds[b.Kind], cfg: cfg,
 		caps: r.kinds[b.Kind].Capabilities(cfg), fitting: b.Fit, gate: gates[b.Name], end: newEnd(log.With("end", "target")),
 		ids: ids.lane(), clock: r.clock, log: log, count: m.lane(route.Name, t.Name),
-		back: retrying(route.Retry), pace: newPace(route.MaxRate),
+		key: r.key, back: retrying(route.Retry), pace: newPace(route.MaxRate),
 		wake: make(chan struct{}, 1), nudge: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
 	}
 	l.outage = outageOf(l)

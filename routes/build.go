@@ -31,11 +31,16 @@ type builder struct {
 	placeless bool   // some route has no place for its dead letters
 	asides    []aside
 	promised  []promised
+
+	repeats map[*value]*Repeat // generated routes, and those in their place
+	origins map[*Route]*value
+	pattern *Topology
+	pathKey *SecretRef
 }
 
 func (b *builder) table() *Table {
 	t := &Table{Brokers: map[string]*Broker{}}
-	b.brokers, b.values = t.Brokers, map[string]*value{}
+	b.brokers, b.values, b.origins = t.Brokers, map[string]*value{}, map[*Route]*value{}
 	for _, v := range b.root.get("brokers").named() {
 		t.Brokers[v.key.Text], b.values[v.key.Text] = b.broker(v), v
 	}
@@ -43,9 +48,7 @@ func (b *builder) table() *Table {
 	b.homes = homesOf(b.brokers)
 	b.top = b.spool(b.root.get("spool"))
 	t.Spool = b.top
-	if v := b.root.get("routes"); v != nil {
-		t.Routes = b.routes(v.items)
-	}
+	t.Routes = b.routes(b.planned())
 	if v := b.root.get("bridges"); v != nil {
 		b.bridges(t, v.items)
 	}
@@ -53,6 +56,9 @@ func (b *builder) table() *Table {
 	b.checkAsides(t.Routes)
 	b.checkPromises()
 	b.checkMatches()
+	t.PathKey, t.Topology, t.Repeaters = b.pathKey, b.pattern, b.repeaters(b.root.get("repeaters"))
+	b.serve(t)
+	b.checkLoops(t)
 	t.homes, t.traffic = b.homes, b.homes.trafficOf(t.Routes)
 	t.trust()
 	t.Admin = b.admin(b.root.get("admin"))
@@ -68,7 +74,8 @@ func (b *builder) anyBroker(v *value) {
 
 // anyRoute demands routes, or something that makes them.
 func (b *builder) anyRoute() {
-	if b.root.get("routes") == nil && b.root.get("bridges") == nil && !b.meant("routes") && !b.meant("bridges") {
+	makers := []string{"routes", "bridges", "topology"}
+	if !slices.ContainsFunc(makers, func(key string) bool { return b.root.get(key) != nil || b.meant(key) }) {
 		b.at(b.root.node, "routes", Finding{Code: "K002", Message: "file has no \"routes\"", Label: "in this file",
 			Help: "add " + topologyShape().field("routes", "").Example})
 	}

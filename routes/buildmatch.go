@@ -23,8 +23,7 @@ func (b *builder) checkMatches() {
 		if !p.route.Enabled {
 			continue
 		}
-		a := p.route.From
-		key := fmt.Sprintf("%s %s %q %v", a.Broker, a.Form, a.Name, a.Options)
+		key := p.route.reader()
 		i, ok := index[key]
 		if !ok {
 			i = len(groups)

@@ -192,7 +192,7 @@ func (b *builder) sameSettle(p promised, readers map[string]promised) {
 	if !p.route.Enabled || p.route.From.Broker == "" {
 		return
 	}
-	key := keyOf(p.route.From)
+	key := p.route.reader()
 	o, ok := readers[key]
 	if !ok {
 		readers[key] = p

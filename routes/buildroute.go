@@ -20,7 +20,9 @@ func (b *builder) routes(vs []*value) []*Route {
 			continue
 		}
 		if other := first[r.Name]; other != nil {
-			b.again(v, other, r.Name)
+			if b.repeats[other] == nil { // else that has been reported
+				b.again(v, other, r.Name)
+			}
 			continue
 		}
 		first[r.Name] = v
@@ -59,6 +61,7 @@ func (b *builder) route(v *value) *Route {
 	r.Key = b.key(v)
 	b.matching(c, r)
 	b.edits(v, r)
+	b.network(v, c, r)
 	b.routeSpool(v, defaults, c, r)
 	b.fates(v, defaults, c, r)
 	b.promises(v, defaults, c, r)
@@ -256,7 +259,7 @@ func (b *builder) warnConstant(p program, v *value) {
 
 // expression compiles an expression and maps what is wrong back to the file.
 func (b *builder) expression(v *value, kind reflect.Kind) (program, bool) {
-	p, fault := compile(v.field.Name, v.node.Text, b.options.Repeater, kind)
+	p, fault := compile(v.field.Name, v.node.Text, b.repeaterName(), kind)
 	// A comment set off by two blanks is meant as one, if what stands before it is a whole expression.
 	if c, cut := b.doc.Comment(v.node); cut && (fault != nil || c.Blanks < 2) {
 		f := Finding{Code: "Y007", Severity: Warning, Line: c.Line, Col: c.Col, EndCol: c.EndCol, Path: v.path, Label: "read as a comment",

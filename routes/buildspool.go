@@ -94,6 +94,9 @@ func (b *builder) meant(name string) bool {
 // gets it when those are mended.
 func (b *builder) warnHomeless() {
 	at := b.root.get("routes")
+	if at == nil {
+		at = b.root.get("topology")
+	}
 	if !b.homeless && !b.placeless || at == nil || b.findings.HasErrors() {
 		return
 	}

@@ -7,7 +7,7 @@ import (
 	"strings"
 )
 
-// ExplainRoute tells in a few lines what a route does, defaults included, when the daemon's name is repeater; ok is
+// ExplainRoute tells in a few lines what a route does, defaults included, when the daemon's name is repeater ("" = as the file says); ok is
 // false when the file has no such route.
 func (t *Table) ExplainRoute(name, repeater string) (text string, ok bool) {
 	i := slices.IndexFunc(t.Routes, func(r *Route) bool { return r.Name == name })
@@ -16,12 +16,15 @@ func (t *Table) ExplainRoute(name, repeater string) (text string, ok bool) {
 	}
 	var b strings.Builder
 	r := t.Routes[i]
+	if repeater == "" {
+		repeater = t.homeOf(r)
+	}
 	fmt.Fprintf(&b, "route %s (%s:%d)", r.Name, t.File, r.Line)
 	if !r.Enabled {
 		b.WriteString(", not enabled")
 	}
 	b.WriteString("\n")
-	for _, l := range slices.Concat(r.wayLines(), t.promiseLines(r), t.fateLines(r, repeater), r.limitLines(), t.spoolLines(r, repeater)) {
+	for _, l := range slices.Concat(r.wayLines(), t.networkLines(r), t.promiseLines(r), t.fateLines(r, repeater), r.limitLines(), t.spoolLines(r, repeater)) {
 		fmt.Fprintf(&b, "  %-16s %s\n", l[0], l[1])
 	}
 	return b.String(), true

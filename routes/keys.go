@@ -25,7 +25,7 @@ const routing = "0.5"
 // topologyShape is the whole file.
 func makeTopologyShape() *Shape {
 	broker, route := brokerShape(), routeShape()
-	return &Shape{Name: "file", Doc: "One file says what one or more daemons do.", Fields: []*Field{
+	return &Shape{Name: "file", Doc: "One file says what one or more daemons do.", Fields: append([]*Field{
 		{Name: "version", Type: Count, Required: true, Min: 1, Max: 1, Since: since, Reload: RestartProcess,
 			Example: "version: 1", Doc: "The version of this format. 1 is the only one."},
 		{Name: "brokers", Type: Named, Of: broker, Required: true, Since: since, Reload: RestartBroker,
@@ -33,7 +33,7 @@ func makeTopologyShape() *Shape {
 			Doc:     "What the daemon connects to, by name."},
 		{Name: "routes", Type: Objects, Of: route, Since: since, Reload: RestartRoute,
 			Example: "routes: [{ name: NAME, from: { broker: NAME, queue: NAME }, to: { broker: NAME, queue: NAME } }]",
-			Doc:     "What it carries from where to where. Required in a file without bridges."},
+			Doc:     "What it carries from where to where. Required in a file without bridges and topology."},
 		{Name: "bridges", Type: Objects, Of: bridgeShape(), Since: bridging, Reload: RestartRoute,
 			Example: "bridges: [{ name: NAME, request: { from: ..., to: ... }, reply: { from: ..., to: ... } }]",
 			Doc:     "Request and reply between applications on two brokers."},
@@ -45,7 +45,7 @@ func makeTopologyShape() *Shape {
 		{Name: "spool", Type: Object, Of: spoolShape(), Since: spooling, Reload: RestartProcess,
 			Doc: "The journal on disk that keeps messages while a target is away. Left out: nothing is kept, messages wait at their sources."},
 		{Name: "admin", Type: Object, Of: adminShape(), Since: since, Reload: RestartProcess, Doc: "Health, metrics and logs."},
-	}}
+	}, networkFields(route)...)}
 }
 
 func spoolShape() *Shape {
@@ -181,7 +181,7 @@ func embeddedShape() *Shape {
 
 func makeRouteShape() *Shape {
 	return &Shape{Name: "route", Doc: "One source and one or more targets.", Fields: append([]*Field{
-		{Name: "name", Type: Name, Required: true, Since: since, Reload: RestartRoute, Example: "name: orders", Doc: "Its name everywhere; unique in the file."},
+		{Name: "name", Type: RouteName, Required: true, Since: since, Reload: RestartRoute, Example: "name: orders", Doc: "Its name everywhere; unique in the file. Only with override: that of a generated route."},
 		{Name: "from", Type: Object, Of: sourceShape(), Required: true, Since: since, Reload: RestartRoute,
 			Example: "from: { broker: NAME, queue: NAME }", Doc: "Where messages are taken. Routes with an equal source share one reader."},
 		{Name: "to", Type: OneOrMany, Of: targetShape(), Required: true, Since: since, Reload: RestartRoute,
@@ -196,9 +196,9 @@ func makeRouteShape() *Shape {
 		{Name: "enabled", Type: Flag, Default: "true", Since: since, Reload: RestartRoute, Doc: "false: the route is checked, but does not run."},
 		{Name: "spool", Type: Object, Of: routeSpoolShape(), Inherit: true, Since: spooling, Reload: RestartRoute,
 			Doc: "What this route does with the spool."},
-		{Name: "renamed_from", Type: Name, Since: spooling, Reload: RestartRoute,
+		{Name: "renamed_from", Type: RouteName, Since: spooling, Reload: RestartRoute,
 			Doc: "The name that the route had before: it takes the spool of that name along."},
-	}, slices.Concat(distributeFields(), promiseFields(), fateFields(), limitFields())...)}
+	}, slices.Concat(distributeFields(), promiseFields(), fateFields(), limitFields(), networkRouteFields())...)}
 }
 
 // promiseFields say how often the targets may get a message.
@@ -319,6 +319,7 @@ func makeSourceShape() *Shape {
 		{Name: "group", Type: Text, Kinds: kafka, Option: true, Since: since, Reload: RestartRoute, Doc: "The whole name of the consumer group. Left out: GROUP.ROUTE of the broker's group."},
 		{Name: "subject", Type: Text, Kinds: nats, Option: true, Since: since, Reload: RestartRoute, Doc: "Only messages of the stream with this subject; wildcards * and >."},
 		{Name: "create", Type: Flag, Kinds: nats, Option: true, Since: since, Reload: RestartRoute, Doc: "Make the stream if it is absent. Left out: an absent stream is an error."},
+		keepField(nats),
 	}}
 }
 
@@ -333,5 +334,6 @@ func makeTargetShape() *Shape {
 		{Name: "key", Type: Expression, Since: since, Reload: RestartRoute, Doc: "The ordering key of the message there (Kafka: the record's key). Left out: the key it came with."},
 		{Name: "create", Type: Flag, Kinds: nats, Option: true, Since: since, Reload: RestartRoute, Doc: "Make a stream for the subject if there is none. Left out: that is an error."},
 		{Name: "stream", Type: Text, Kinds: nats, Option: true, Since: since, Reload: RestartRoute, Doc: "Name of the stream that create: makes. Left out: made of the subject."},
+		keepField(nats),
 	}, shareFields()...)}
 }

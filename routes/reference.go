@@ -74,7 +74,7 @@ func (f *Field) form() string {
 		return "duration" + bounds
 	case Size:
 		return "size" + bounds
-	case Name:
+	case Name, RouteName:
 		return "name"
 	case Predicate, Expression:
 		return "expression"

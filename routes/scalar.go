@@ -40,6 +40,11 @@ func (w *walker) scalar(n *yamltree.Node, f *Field, path string) any {
 			w.badName(n, path)
 			return nil
 		}
+	case RouteName:
+		if !goodRouteName(n.Text) {
+			w.badName(n, path)
+			return nil
+		}
 	}
 	return w.text(n, f, path)
 }

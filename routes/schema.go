@@ -12,6 +12,7 @@ func Schema() []byte {
 	root := schemaOf(file, "", nil)
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "Posthouse topology"
+	root["anyOf"] = oneOfThese("routes", "topology")
 	b, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {
 		return nil // cannot happen: maps, texts and numbers only
@@ -91,6 +92,8 @@ func schemaOfScalar(f *Field) map[string]any {
 		out = map[string]any{"enum": words(f)}
 	case Name:
 		out = pattern(`^[a-z0-9][a-z0-9-]{0,62}$`)
+	case RouteName:
+		out = pattern(`^[a-z0-9][a-z0-9-]*(\.[a-z0-9][a-z0-9-]*)*$`)
 	case Duration:
 		out = pattern("^" + duration + "$")
 	case Size:
@@ -139,4 +142,13 @@ func variants(s *Shape) map[string]any {
 		all = append(all, schemaOf(s, k, map[string]string{"type": k}))
 	}
 	return map[string]any{"oneOf": all}
+}
+
+// oneOfThese demands one of the keys.
+func oneOfThese(keys ...string) []any {
+	var out []any
+	for _, k := range keys {
+		out = append(out, map[string]any{"required": []string{k}})
+	}
+	return out
 }

@@ -20,7 +20,7 @@ type SecretRef struct {
 
 // A SecretError says which secret cannot be read, and never what is in it.
 type SecretError struct {
-	Broker string
+	Broker string // "" = none: it is the topology's
 	Ref    SecretRef
 	Err    error // of the file system; nil for a variable
 }
@@ -28,6 +28,9 @@ type SecretError struct {
 // Error names the broker, the key and the variable or file.
 func (e *SecretError) Error() string {
 	what := fmt.Sprintf("%s of broker %q: ", e.Ref.Key, e.Broker)
+	if e.Broker == "" {
+		what = e.Ref.Key + ": "
+	}
 	if e.Ref.Env != "" {
 		return what + fmt.Sprintf("environment variable %s is not set or empty", e.Ref.Env)
 	}
@@ -79,6 +82,21 @@ func (b *Broker) Resolve(getenv func(string) string) (adapters.Config, error) {
 	return c, nil
 }
 
+// Key reads the secret that seals paths, the zero Secret if the file has none. The error is a *SecretError.
+func (t *Table) Key(getenv func(string) string) (adapters.Secret, error) {
+	if t.PathKey == nil {
+		return adapters.Secret{}, nil
+	}
+	s, err := t.PathKey.read(getenv)
+	if err == errEmpty {
+		err = nil
+	}
+	if err != nil || s.IsZero() {
+		return adapters.Secret{}, &SecretError{Ref: *t.PathKey, Err: err}
+	}
+	return s, nil
+}
+
 func withSecret(c adapters.Credentials, key string, s adapters.Secret) adapters.Credentials {
 	if key == "credentials.token" {
 		c.Token = s
@@ -94,17 +112,26 @@ func (t *Table) Exposed() Findings {
 	var out Findings
 	for _, b := range t.sorted() {
 		for _, ref := range b.Secrets {
-			if ref.File == "" {
-				continue
-			}
-			if st, err := os.Stat(ref.File); err == nil && st.Mode().Perm()&0o007 != 0 {
-				out = append(out, Finding{Code: "X002", Severity: Warning, File: t.File, Path: "brokers." + b.Name + "." + ref.Key,
-					Message: fmt.Sprintf("secret file %s can be read by every user (mode %04o)", ref.File, st.Mode().Perm()),
-					Help:    "chmod 600, and change the secret if others may have seen it"})
-			}
+			out = append(out, t.exposed(ref, "brokers."+b.Name+"."+ref.Key)...)
 		}
 	}
+	if t.PathKey != nil {
+		out = append(out, t.exposed(*t.PathKey, t.PathKey.Key)...)
+	}
 	return out
+}
+
+func (t *Table) exposed(ref SecretRef, path string) Findings {
+	if ref.File == "" {
+		return nil
+	}
+	st, err := os.Stat(ref.File)
+	if err != nil || st.Mode().Perm()&0o007 == 0 {
+		return nil
+	}
+	return Findings{{Code: "X002", Severity: Warning, File: t.File, Path: path,
+		Message: fmt.Sprintf("secret file %s can be read by every user (mode %04o)", ref.File, st.Mode().Perm()),
+		Help:    "chmod 600, and change the secret if others may have seen it"}}
 }
 
 // secret reads {file: PATH} or {env: NAME}; a value is refused and never shown.

@@ -12,6 +12,7 @@ type Type uint8
 const (
 	Text           Type = iota // any text
 	Name                       // lower-case letters, digits and dashes, at most 63
+	RouteName                  // a Name, or several joined by dots: that of a generated route
 	Word                       // one of Field.Words
 	Flag                       // true or false
 	Count                      // a whole number

@@ -23,8 +23,14 @@ type Table struct {
 	Spool   *Spool // nil when the file has no spool section
 	Admin   Admin
 
-	homes   homes   // of Brokers
-	traffic traffic // of Routes
+	Topology  *Topology   // nil when the file has none
+	PathKey   *SecretRef  // of the topology: seals and proves paths; nil = they are believed by where they come from
+	Repeaters []*Repeater // in file order; none = one daemon serves everything
+	Repeater  string      // whose Part it is; "" = the whole file
+
+	whole   []*Route // of the file, where Routes are a part of them
+	homes   homes    // of Brokers
+	traffic traffic  // of Routes
 }
 
 // A Broker is a message system that the daemon connects to.
@@ -90,6 +96,11 @@ type Route struct {
 	Spool       RouteSpool
 	RenamedFrom string // the name it had before, whose spool it takes along
 
+	Repeat    *Repeat  // nil: it is written, and stands in nobody's place
+	Repeaters []string // that serve it; nil when the file says nothing about repeaters
+	Share     bool     // several repeaters or readers may share its source
+	LoopOK    bool     // it may close a circle
+
 	Line int // where it stands in the file
 }
 
@@ -142,7 +153,7 @@ func (t *Table) Flows() [][]*Route {
 		if !r.Enabled {
 			continue
 		}
-		key := keyOf(r.From)
+		key := r.reader()
 		i, ok := at[key]
 		if !ok {
 			i = len(out)

@@ -35,7 +35,7 @@ type Arrival struct {
 // A RouteSay is what one route makes of a message.
 type RouteSay struct {
 	Route   string   `json:"route"`
-	Says    string   `json:"says"` // takes, no, preceded, skips, dead-letter, stops, loop
+	Says    string   `json:"says"` // takes, no, preceded, skips, dead-letter, stops, echo, loop
 	Error   string   `json:"error,omitempty"`
 	Filter  *Term    `json:"filter,omitempty"`
 	Set     []Looked `json:"set,omitempty"` // headers that its targets get
@@ -51,6 +51,7 @@ const (
 	SaySkips    = "skips"    // an expression fails, and the route says skip
 	SayDead     = "dead-letter"
 	SayStops    = "stops"
+	SayEcho     = "echo" // has been at its target already, by the same entry of the topology
 	SayLoop     = "loop" // has been on this route, or on too many
 )
 
@@ -120,9 +121,9 @@ func (tr *tracer) say(r *Route, d Decision, m *adapters.Message, depth int) Rout
 	if d.Verdict != Taken {
 		return say
 	}
-	hop := tr.o.Repeater + "/" + r.Name
-	if r.Looped(m, hop) {
-		say.Says = SayLoop
+	hop := r.hopAt(tr.o.Repeater)
+	if round := r.Round(m.Track.Path, hop); round != Onward {
+		say.Says = map[Round]string{Echo: SayEcho, Loop: SayLoop}[round]
 		return say
 	}
 	for _, e := range d.Edits {
@@ -136,12 +137,6 @@ func (tr *tracer) say(r *Route, d Decision, m *adapters.Message, depth int) Rout
 		say.Targets = append(say.Targets, tr.send(r, &r.To[i], m.WithEdits(d.Edits), hop, depth))
 	}
 	return say
-}
-
-// Looped reports whether m has been on the route before, or has made too many hops. hop is the route's own entry in the
-// path, REPEATER/ROUTE.
-func (r *Route) Looped(m *adapters.Message, hop string) bool {
-	return slices.Contains(m.Track.Path, hop) || len(m.Track.Path) >= r.MaxHops
 }
 
 // shownValue is the value of a header as JSON would have it: text in quotes, numbers without.
@@ -264,7 +259,7 @@ func (a Arrival) text(b *strings.Builder, in string) {
 
 func (s RouteSay) text(b *strings.Builder, in string) {
 	says := map[string]string{SayTakes: "takes it", SayNo: "no", SayPreceded: "not asked: another route takes it", SaySkips: "skips it: on_filter_error",
-		SayDead: "dead letter: on_filter_error", SayStops: "stops at it: on_filter_error", SayLoop: "dead letter, reason loop: it has been on this route before, or on too many"}[s.Says]
+		SayDead: "dead letter: on_filter_error", SayStops: "stops at it: on_filter_error", SayEcho: "leaves it out: an echo, it has been at the target already", SayLoop: "dead letter, reason loop: it has been on this route before, or on too many"}[s.Says]
 	fmt.Fprintf(b, "%sroute %s: %s\n", in, s.Route, says)
 	if s.Error != "" && (s.Filter == nil || s.Filter.Says != SaysFail) { // else its term says it
 		fmt.Fprintf(b, "%s  error      %s\n", in, clip(s.Error))

@@ -16,7 +16,7 @@ func ringOf(n int, keys string) string {
 	var b strings.Builder
 	b.WriteString("version: 1\nbrokers: { a: { type: amqp, addresses: [amqp://h] } }\nspool: { dir: /d }\nroutes:\n")
 	for i := range n {
-		fmt.Fprintf(&b, "  - { name: r%d, from: { broker: a, queue: q%d }, to: { broker: a, queue: q%d }%s }\n", i, i, (i+1)%n, keys)
+		fmt.Fprintf(&b, "  - { name: r%d, from: { broker: a, queue: q%d }, to: { broker: a, queue: q%d }, loop_ok: %t%s }\n", i, i, (i+1)%n, i == 0, keys)
 	}
 	return b.String()
 }
@@ -86,7 +86,7 @@ func TestTraceEnds(t *testing.T) {
 	var b strings.Builder
 	b.WriteString(ringOf(20, ", max_hops: 32"))
 	for i := range 20 {
-		fmt.Fprintf(&b, "  - { name: s%d, from: { broker: a, queue: q%d }, to: { broker: a, queue: q%d }, max_hops: 32 }\n", i, i, (i+7)%20)
+		fmt.Fprintf(&b, "  - { name: s%d, from: { broker: a, queue: q%d }, to: { broker: a, queue: q%d }, max_hops: 32, loop_ok: true }\n", i, i, (i+7)%20)
 	}
 	trace = loadText(t, b.String()).Trace(&adapters.Message{}, anywhere, options())
 	if n := strings.Count(trace.Text(), "at a/q"); !trace.Cut || n > 2*mostArrivals {

@@ -243,7 +243,7 @@ func (tr *Trial) arrived(t *Table, o TraceOptions) map[string]*adapters.Message 
 			continue
 		}
 		for i, d := range Decide(nil, rs, tr.Message) {
-			if d.Verdict != Taken || rs[i].Looped(tr.Message, o.Repeater+"/"+rs[i].Name) {
+			if d.Verdict != Taken || rs[i].Round(tr.Message.Track.Path, rs[i].hopAt(o.Repeater)) != Onward {
 				continue
 			}
 			for _, to := range rs[i].To {

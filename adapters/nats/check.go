@@ -172,9 +172,9 @@ func checkListen(c adapters.Config, listen string) error {
 func checkEnd(a adapters.Address) error {
 	switch a.Form {
 	case adapters.Stream:
-		return errors.Join(a.Options.Unknown(KeySubject, KeyCreate, KeyConsumer, KeyTemporary), checkStreamEnd(a))
+		return errors.Join(a.Options.Unknown(KeySubject, KeyCreate, KeyKeep, KeyConsumer, KeyTemporary), checkStreamEnd(a))
 	case adapters.Subject:
-		errs := a.Options.Unknown(KeyCreate, KeyStream)
+		errs := a.Options.Unknown(KeyCreate, KeyKeep, KeyStream)
 		if problem := badSubject(a.Name, false); problem != "" {
 			errs = errors.Join(errs, wrong("subject", "", "%q: %s", a.Name, problem))
 		}

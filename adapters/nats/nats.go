@@ -40,7 +40,8 @@
 // own answers, so ReplyTo travels in Posthouse's own header. A message larger than Limits.MaxSize at the head of a
 // source is never fetched: Receive then returns an error of Kind Permanent, and the message stays in its stream.
 // Streams are made only if asked (create: true). Such a stream is a queue: files on disk, WorkQueue retention (a
-// settled message is gone, and one consumer reads it), discard new (a full stream refuses and drops nothing).
+// settled message is gone, and one consumer reads it), discard new (a full stream refuses and drops nothing). With keep it
+// has Limits retention instead: each consumer gets a copy, and what is older than keep is gone, read or not.
 package nats
 
 import "time"
@@ -69,6 +70,9 @@ const (
 	// KeyCreate is a bool: a source makes its stream, with the subject or else its own name as subject; a target makes
 	// a stream for its subject when no stream takes it.
 	KeyCreate = "create"
+	// KeyKeep is a duration: a stream that KeyCreate makes keeps messages so long, whoever has read them, so that each
+	// consumer gets a copy. Without it such a stream is a queue.
+	KeyKeep = "keep"
 	// KeyConsumer is a string, source only: the durable's name; sources with an equal name share the messages. The
 	// default is made of Config.Client.
 	KeyConsumer = "consumer"

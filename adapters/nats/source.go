@@ -59,6 +59,9 @@ func attachSource(ctx context.Context, c *conn) (*source, error) {
 		if st, err = c.sourceStream(ctx); err != nil {
 			return err
 		}
+		if err := c.copies(st); err != nil {
+			return err
+		}
 		co, err = st.CreateOrUpdateConsumer(ctx, consumerConfig(c, ackWait))
 		return err
 	})
@@ -89,7 +92,11 @@ func consumerConfig(c *conn, ackWait time.Duration) jetstream.ConsumerConfig {
 }
 
 func consumerName(c adapters.Config, a adapters.Address) string {
-	if name := a.Options.String(KeyConsumer, durableName(c.Client)); name != "" {
+	own := durableName(c.Client)
+	if c.Group != "" {
+		own = "shared=" + durableName(c.Group) // of no client: there "=" is followed by hexadecimal digits
+	}
+	if name := a.Options.String(KeyConsumer, own); name != "" {
 		return name
 	}
 	return "posthouse"
@@ -142,7 +149,7 @@ func (s *source) reclaim(ctx context.Context) error {
 		return err
 	}
 	from, to := info.AckFloor.Stream+1, info.Delivered.Stream
-	if info.NumAckPending == 0 || s.c.at.Options.String(KeyConsumer, "") != "" || to < from || to-from >= reclaimMost {
+	if info.NumAckPending == 0 || s.c.cfg.Group != "" || s.c.at.Options.String(KeyConsumer, "") != "" || to < from || to-from >= reclaimMost {
 		return nil
 	}
 	s.mu.Lock()

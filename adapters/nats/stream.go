@@ -71,11 +71,26 @@ func (c *conn) makeStream(ctx context.Context, name, subject string) (jetstream.
 }
 
 func (c *conn) streamConfig(name, subject string) jetstream.StreamConfig {
-	return jetstream.StreamConfig{
+	sc := jetstream.StreamConfig{
 		Name: name, Subjects: []string{subject}, Description: "made by posthouse for " + c.cfg.Client,
 		Storage: jetstream.FileStorage, Retention: jetstream.WorkQueuePolicy, Discard: jetstream.DiscardNew,
 		Duplicates: c.cfg.Options.Duration(KeyDuplicateWindow, defaultWindow), AllowMsgTTL: c.cfg.Options.Bool(keyTTL, false),
 	}
+	if keep := c.at.Options.Duration(KeyKeep, 0); keep > 0 {
+		sc.Retention, sc.MaxAge = jetstream.LimitsPolicy, keep
+		sc.Duplicates = min(sc.Duplicates, keep) // the server permits no more
+	}
+	return sc
+}
+
+// copies refuses a stream in which a settled message is gone, where the source is to take copies.
+func (c *conn) copies(st jetstream.Stream) error {
+	if !c.cfg.Copies || st.CachedInfo().Config.Retention != jetstream.WorkQueuePolicy {
+		return nil
+	}
+	return &adapters.Error{Op: "attach", Addr: c.at, Kind: adapters.Denied, Err: fmt.Errorf(
+		"stream %s has WorkQueue retention: what this route reads there, and does not repeat because it came from the other side, would be gone"+
+			" (make the stream with limits or interest retention)", st.CachedInfo().Config.Name)}
 }
 
 // takes reports whether one of subjects is subject itself; a wildcard that holds it was found by its subject before.

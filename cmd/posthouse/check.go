@@ -20,6 +20,7 @@ import (
 // checkFlags are what check is asked for.
 type checkFlags struct {
 	format          string
+	repeater        string
 	connect, strict bool
 }
 
@@ -49,6 +50,7 @@ Exit 2 for a mistake in a file, 3 for a file, secret or broker that is not there
 	}
 	wordFlag(c, &f.format, "format", "", "what to print; github is workflow annotations", "text", "json", "github")
 	wordFlag(c, &f.format, "output", "o", "the same as --format", "text", "json", "github")
+	c.Flags().StringVar(&f.repeater, "repeater", "", "of a file for several repeaters: list the lanes, and try the brokers, of this one only")
 	c.Flags().BoolVar(&f.connect, "connect", false, "also connect to every broker and look for the addresses of the routes")
 	c.Flags().BoolVar(&f.strict, "strict", false, "warnings are errors")
 	return c
@@ -85,13 +87,16 @@ func (all *checked) answer(files int, err error) answer {
 // check looks at one file. A file that cannot be read is told at once, for the next one may have more to say.
 func (f checkFlags) check(ctx context.Context, file string, all *checked, w, errs io.Writer) error {
 	ks := kinds()
-	table, findings, err := read(file, ks)
+	table, findings, err := read(file, f.repeater, ks)
 	if err != nil {
 		fmt.Fprintln(errs, "posthouse:", err)
 		all.trouble = append(all.trouble, err.Error())
 		return fail(exitEnvironment, errShown)
 	}
 	all.Findings = append(all.Findings, findings...)
+	if table, err = f.part(table); err != nil {
+		return err
+	}
 	if table != nil {
 		all.Lanes = append(all.Lanes, table.Promises()...)
 	}
@@ -105,6 +110,14 @@ func (f checkFlags) check(ctx context.Context, file string, all *checked, w, err
 		return f.connectAll(ctx, table, ks, all, w)
 	}
 	return nil
+}
+
+// part is what the command looks at: the whole file, or what one repeater runs of it.
+func (f checkFlags) part(t *routes.Table) (*routes.Table, error) {
+	if t == nil || f.repeater == "" {
+		return t, nil
+	}
+	return part(t, f.repeater)
 }
 
 // show prints what is found in a file, unless it goes into one object with what is found in the others.

@@ -39,7 +39,7 @@ headers are changed, where it is sent, and on from there its whole way over the 
   posthouse explain -c topology.yaml -H region=EU --body '{"total": 10}'`,
 	}
 	file := configFlag(c)
-	c.Flags().StringVar(&f.repeater, "repeater", "posthouse", "name of the daemon: its spool is DIR/REPEATER")
+	repeater := repeaterFlag(c, "name of the daemon: its spool is DIR/REPEATER")
 	f.message.register(c)
 	wordFlag(c, &f.output, "output", "o", "what to print for a message", "text", "json")
 	c.Args = func(c *cobra.Command, args []string) error {
@@ -49,7 +49,7 @@ headers are changed, where it is sent, and on from there its whole way over the 
 		return cobra.ExactArgs(1)(c, args)
 	}
 	c.RunE = func(c *cobra.Command, args []string) error {
-		f.file = *file
+		f.file, f.repeater = *file, *repeater
 		if f.message.given(c) {
 			r, err := f.trace(c, append(args, "")[0])
 			return finish(c, f.output, r, err)

@@ -32,7 +32,7 @@ func (f *journalFlags) register(c *cobra.Command) {
 // locate adds those without -o.
 func (f *journalFlags) locate(c *cobra.Command) {
 	c.Flags().StringVarP(&f.file, "config", "c", os.Getenv("POSTHOUSE_CONFIG"), "the topology file whose spool it is (default $POSTHOUSE_CONFIG)")
-	c.Flags().StringVar(&f.repeater, "repeater", "posthouse", "name of the daemon: its journal is DIR/REPEATER")
+	c.Flags().StringVar(&f.repeater, "repeater", os.Getenv("POSTHOUSE_REPEATER"), "name of the daemon: its journal is DIR/REPEATER (default $POSTHOUSE_REPEATER, then the only one of the file)")
 	c.Flags().StringVar(&f.dir, "dir", "", "the directory of a journal, in place of that of a file")
 	c.MarkFlagsMutuallyExclusive("dir", "repeater")
 	_ = c.MarkFlagDirname("dir") // fails for an unknown flag only
@@ -60,10 +60,13 @@ func (f *journalFlags) find(c *cobra.Command) (*journal, error) {
 	if err != nil {
 		return nil, err
 	}
+	if t, err = part(t, f.repeater); err != nil {
+		return nil, err
+	}
 	if t.Spool == nil {
 		return nil, advise(exitConfig, "P005", f.file+" has no spool section", "add spool: { dir: PATH }, or name the directory of a journal with --dir DIR", nil)
 	}
-	return &journal{filepath.Join(t.Spool.Dir, f.repeater), f.repeater, t}, nil
+	return &journal{filepath.Join(t.Spool.Dir, t.Repeater), t.Repeater, t}, nil
 }
 
 // open opens the directory, which must hold a journal. The error is an exit 3 that says what to do.

@@ -104,7 +104,7 @@ func rootCommand() *cobra.Command {
   posthouse check topology.yaml                    find every mistake, offline
   posthouse run -c topology.yaml                   run the routes of a file`,
 	}
-	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), explainCommand(), evalCommand(), testCommand(), sendCommand(), receiveCommand(),
+	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), explainCommand(), topologyCommand(), evalCommand(), testCommand(), sendCommand(), receiveCommand(),
 		demoCommand(), statusCommand(), resolveCommand(), spoolCommand(), versionCommand(), completionCommand())
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
@@ -125,19 +125,19 @@ func configFlag(c *cobra.Command) *string {
 
 // load reads file and prints what is wrong with it to w. Its error is an exit 2, or 3 if there is no such file.
 func load(file string, ks routes.Kinds, w io.Writer) (*routes.Table, error) {
-	return loadBut(file, ks, w, func(routes.Finding) bool { return false })
+	return loadBut(file, "", ks, w, func(routes.Finding) bool { return false })
 }
 
 // loadTool is load for a command that runs no route: it leaves out advice about the spool.
 func loadTool(file string, ks routes.Kinds, w io.Writer) (*routes.Table, error) {
-	return loadBut(file, ks, w, func(f routes.Finding) bool { return strings.HasPrefix(f.Code, "P") && f.Severity == routes.Warning })
+	return loadBut(file, "", ks, w, func(f routes.Finding) bool { return strings.HasPrefix(f.Code, "P") && f.Severity == routes.Warning })
 }
 
-func loadBut(file string, ks routes.Kinds, w io.Writer, leaveOut func(routes.Finding) bool) (*routes.Table, error) {
+func loadBut(file, repeater string, ks routes.Kinds, w io.Writer, leaveOut func(routes.Finding) bool) (*routes.Table, error) {
 	if file == "" {
 		return nil, fail(exitConfig, errors.New("no topology file: use -c FILE or set POSTHOUSE_CONFIG"))
 	}
-	table, findings, err := read(file, ks)
+	table, findings, err := read(file, repeater, ks)
 	if err != nil {
 		return nil, err
 	}
@@ -151,14 +151,37 @@ func loadBut(file string, ks routes.Kinds, w io.Writer, leaveOut func(routes.Fin
 	return table, nil
 }
 
+// loadPart is load for the part of one repeater. Which one need not be said where the file leaves no choice.
+func loadPart(file, repeater string, ks routes.Kinds, w io.Writer) (*routes.Table, error) {
+	t, err := loadBut(file, repeater, ks, w, func(routes.Finding) bool { return false })
+	if err != nil {
+		return nil, err
+	}
+	return part(t, repeater)
+}
+
+// part is the part of one repeater; its error is an exit 2.
+func part(t *routes.Table, repeater string) (*routes.Table, error) {
+	p, err := t.Part(repeater)
+	if err != nil {
+		return nil, fail(exitConfig, err)
+	}
+	return p, nil
+}
+
+// repeaterFlag adds --repeater, whose default is POSTHOUSE_REPEATER.
+func repeaterFlag(c *cobra.Command, usage string) *string {
+	return c.Flags().String("repeater", os.Getenv("POSTHOUSE_REPEATER"), usage+" (default $POSTHOUSE_REPEATER, then the only one of the file)")
+}
+
 // read checks file, and the permissions of the secret files that it names. Its error is an exit 3: the file cannot be
 // read.
-func read(file string, ks routes.Kinds) (*routes.Table, routes.Findings, error) {
+func read(file, repeater string, ks routes.Kinds) (*routes.Table, routes.Findings, error) {
 	src, err := readBounded(file)
 	if err != nil {
 		return nil, nil, fail(exitEnvironment, err)
 	}
-	table, findings := routes.Load(file, src, routes.Options{Kinds: ks})
+	table, findings := routes.Load(file, src, routes.Options{Kinds: ks, Repeater: repeater})
 	if table != nil {
 		findings = append(findings, table.Exposed()...)
 	}

@@ -39,7 +39,7 @@ Exit 1 if the daemon refuses (no such lane, nothing held), 2 for usage, 3 if no 
 			return actionWords(), cobra.ShellCompDirectiveNoFileComp
 		},
 	}
-	file, address := configFlag(c), adminFlag(c)
+	file, address, name := configFlag(c), adminFlag(c), repeaterFlag(c, "whose daemon to ask, in a file for several")
 	wordFlag(c, &output, "output", "o", "what to print", "text", "json")
 	c.Flags().StringVar(&reason, "reason", "", "why, for the log and the dead letter; required")
 	c.RunE = func(c *cobra.Command, args []string) error {
@@ -47,7 +47,7 @@ Exit 1 if the daemon refuses (no such lane, nothing held), 2 for usage, 3 if no 
 		path, err := resolvePath(args[0], args[1], reason)
 		if err == nil {
 			var addr string
-			if addr, err = lookAt(*file, *address, c.ErrOrStderr()); err == nil {
+			if addr, err = lookAt(*file, *address, *name, c.ErrOrStderr()); err == nil {
 				r, err = resolve(c, addr, path, admin.Decision{Action: repeater.Action(args[1]), Reason: reason})
 			}
 		}
@@ -86,11 +86,14 @@ func resolve(c *cobra.Command, addr, path string, d admin.Decision) (reply, erro
 }
 
 // lookAt is where a daemon answers; the file is needed only where --admin is not given.
-func lookAt(file, address string, errs io.Writer) (string, error) {
+func lookAt(file, address, repeater string, errs io.Writer) (string, error) {
 	if address != "" || file == "" {
 		return adminAddress(address, nil)
 	}
 	t, err := quietly(file, errs)
+	if err == nil {
+		t, err = part(t, repeater)
+	}
 	if err != nil {
 		return "", err
 	}

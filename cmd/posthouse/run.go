@@ -31,6 +31,7 @@ func runCommand() *cobra.Command {
 ever and say why. SIGTERM or Ctrl-C stops receiving, settles what is confirmed, returns the rest to the sources and
 exits within the grace period; a second signal exits at once, without loss. Logs go to stderr; /livez, /readyz,
 /metrics and /version are served on admin.listen (default 127.0.0.1:7421).
+A file for several repeaters needs --repeater NAME: which of them this daemon is.
 Exit 2 for a mistake in the file, 3 for a secret that is not there, an address in use, or a spool that cannot be opened
 (in use, not writable, of a newer program, copied from another host): no message has been moved then. --accept-epoch
 takes a spool that was copied or restored from a backup, when the original is gone for good: what is in it is sent,
@@ -41,18 +42,20 @@ perhaps a second time.`,
   curl 'http://127.0.0.1:7421/readyz?verbose'`,
 	}
 	file := configFlag(c)
-	c.Flags().StringVar(&opts.Name, "repeater", "posthouse", "name of this daemon: in consumer groups, message paths and metrics")
+	name := repeaterFlag(c, "name of this daemon: which part of the file it runs; in consumer groups, message paths and metrics")
 	c.Flags().DurationVar(&opts.Grace, "grace", 0, "how long a stop may wait for messages in flight (default 1m)")
 	c.Flags().BoolVar(&opts.AcceptEpoch, "accept-epoch", false, "take a spool that comes from another host or a backup")
 	c.RunE = func(c *cobra.Command, _ []string) error {
+		opts.Name = *name
 		if err := checkRun(opts); err != nil {
 			return fail(exitConfig, err)
 		}
 		ks := kinds()
-		table, err := load(*file, ks, c.ErrOrStderr())
+		table, err := loadPart(*file, *name, ks, c.ErrOrStderr())
 		if err != nil {
 			return err
 		}
+		opts.Name = table.Repeater
 		return run(c.Context(), table, ks, opts, c.ErrOrStderr())
 	}
 	return c
@@ -61,7 +64,7 @@ perhaps a second time.`,
 // checkRun looks at the flags. The name becomes one part of consumer groups and of the path in message headers, where
 // "/" and "," separate.
 func checkRun(o repeater.Options) error {
-	if !regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`).MatchString(o.Name) {
+	if o.Name != "" && !regexp.MustCompile(`^[a-z0-9][a-z0-9-]{0,62}$`).MatchString(o.Name) {
 		return fmt.Errorf("--repeater %q: write 1 to 63 of a-z, 0-9 and -, not beginning with -", o.Name)
 	}
 	if o.Grace < 0 {

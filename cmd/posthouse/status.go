@@ -35,12 +35,12 @@ Exit 3 if no daemon answers.`,
   posthouse status -c topology.yaml -w
   posthouse status --admin 127.0.0.1:7421 -o json`,
 	}
-	file, admin := configFlag(c), adminFlag(c)
+	file, admin, name := configFlag(c), adminFlag(c), repeaterFlag(c, "whose daemon to ask, in a file for several")
 	wordFlag(c, &f.output, "output", "o", "what to print", "table", "wide", "json")
 	c.Flags().BoolVarP(&f.watch, "watch", "w", false, "show it again and again, until Ctrl-C")
 	c.Flags().DurationVar(&f.interval, "interval", time.Second, "the pause between two looks with -w")
 	c.RunE = func(c *cobra.Command, _ []string) error {
-		addr, err := f.address(*file, *admin, c.ErrOrStderr())
+		addr, err := f.address(*file, *admin, *name, c.ErrOrStderr())
 		if err != nil || !f.watch {
 			return f.once(c, addr, err)
 		}
@@ -50,11 +50,11 @@ Exit 3 if no daemon answers.`,
 }
 
 // address is where to look; the file is needed only where --admin is not given.
-func (f statusFlags) address(file, admin string, errs io.Writer) (string, error) {
+func (f statusFlags) address(file, admin, repeater string, errs io.Writer) (string, error) {
 	if f.interval < time.Millisecond {
 		return "", fail(exitConfig, fmt.Errorf("--interval %v: at least 1ms", f.interval))
 	}
-	return lookAt(file, admin, errs)
+	return lookAt(file, admin, repeater, errs)
 }
 
 // quietly reads file for something other than running it: it prints nothing unless the file is wrong.
