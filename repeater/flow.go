@@ -48,6 +48,7 @@ type flow struct {
 	unsettled *unsettled
 	owed      *debt
 	halted    atomic.Pointer[adapters.Error] // a route has stopped at a message
+	slowTold  atomic.Bool                    // a slow filter has been logged
 
 	short int // sessions in a row that were lost within the time that makes a link stable
 }
@@ -315,7 +316,7 @@ func (f *flow) match(p *parcel, said []routes.Decision) []routes.Decision {
 		p.m = m.Clone()
 		p.m.Deliveries = uint32(p.d.Attempt - 1)
 	}
-	if said = routes.Decide(said, f.table, p.m); f.stops(p, said) {
+	if said = f.decide(said, p.m); f.stops(p, said) {
 		return said
 	}
 	wanted := false

@@ -15,6 +15,7 @@ const (
 	msgSilent       = "no answer from the source in time: abandoned"
 	msgLost         = "lost: this route is at-most-once"
 	msgFenced       = "another sender has taken this lane over: nothing more is sent until the next start"
+	msgSlowFilter   = "a filter is slow: all messages of its source wait for it"
 	msgRouteStopped = "a route has stopped at a message that its filter cannot judge: its source is read no more"
 	msgAbandoned    = "no answer from the target in time: abandoned, its messages are sent again"
 	msgLane         = "lane has another state"

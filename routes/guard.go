@@ -33,11 +33,16 @@ type scope struct {
 	right bool // directly at the right of "in"
 }
 
+// maxPattern is the most steps that a character of text may take in all patterns of an expression together: the
+// instructions of their compiled forms. "(.*){1000}" has 3,000, and takes seconds for 64 KiB.
+const maxPattern = 256
+
 // A guard walks over a parsed expression and refuses what must not run. The list is of what is permitted: a kind of
 // node that is not known here is refused.
 type guard struct {
-	name  string
-	fault *fault
+	name     string
+	fault    *fault
+	patterns int // instructions of all patterns so far
 }
 
 func (g *guard) refuse(n ast.Node, width int, f Finding) {
@@ -172,6 +177,7 @@ func (g *guard) binary(n *ast.BinaryNode, s scope) {
 			g.refuse(n, len("matches"), Finding{Code: "F005", Message: "the pattern of matches must be a text in quotes", Label: "not a constant pattern",
 				Help: "write the pattern in quotes: it is compiled once"})
 		}
+		g.pattern(n)
 		if s.loop && !ofElement(n.Left) {
 			g.refuse(n, len("matches"), Finding{Code: "F005", Message: "matches inside of a loop may look at the element only", Label: "not the element",
 				Help: "write # matches \"...\", or put it outside of the loop"})
@@ -244,6 +250,7 @@ func (g *guard) builtin(n *ast.BuiltinNode, s scope) {
 	if slices.Contains(loops(), n.Name) && s.loop {
 		g.refuse(n, len(n.Name), Finding{Code: "F005", Message: "a loop inside of a loop", Label: "inner loop", Help: "use one any(), all(), none(), one() or count() at a time"})
 	}
+	g.cutset(n)
 	g.nodes(n.Arguments, scope{loop: s.loop, call: s.loop})
 }
 
@@ -319,7 +326,11 @@ func readers() []expr.Option {
 		expr.Function("has header", func(a ...any) (any, error) { return a[0].(*subject).has(a[1].(string)), nil }, new(func(*subject, string) bool)),
 	}
 	for _, f := range messageFields() {
-		out = append(out, expr.Function("msg."+f.name, func(a ...any) (any, error) { return f.read(a[0].(*subject)) }, f.signature))
+		out = append(out, expr.Function("msg."+f.name, func(a ...any) (any, error) {
+			s := a[0].(*subject)
+			s.asked++
+			return f.read(s)
+		}, f.signature))
 	}
 	return out
 }

@@ -22,6 +22,9 @@ const (
 	UnroutedSkip       Unrouted = "skip"        // settled and counted as filtered
 )
 
+// CodeSlowFilter is the code, for explain, of a filter that was found slow at run time.
+const CodeSlowFilter = "F009"
+
 // A Verdict is what one route makes of a message of its source.
 type Verdict uint8
 

@@ -25,9 +25,9 @@ func Reference() string {
 	b.WriteString("| `route`, `repeater` | text | Names of the route and of this daemon. |\n\n")
 	fmt.Fprintf(&b, "Operators: `== != < <= > >= and or not in contains startsWith endsWith matches + - * / %% ? :`, and a range `1..9` after `in`.\n"+
 		"Functions: `%s`.\n\n", strings.Join(functions(), " "))
-	fmt.Fprintf(&b, "Limits: source %s, %d levels of brackets, %d terms, one loop (`any all none one count`) at a time; of a message: text %s, %s for each\n"+
+	fmt.Fprintf(&b, "Limits: source %s, %d levels of brackets, %d terms, one loop (`any all none one count`) at a time, %d steps in all patterns of `matches`; of a message: text %s, %s for each\n"+
 		"header, %d headers, JSON with %d elements in a list or map and %d levels. What is beyond is an error of the filter.\n",
-		formatSize(maxSource), maxBrackets, maxNodes, formatSize(maxText), formatSize(maxValue), maxHeaders, maxElements, maxDepth)
+		formatSize(maxSource), maxBrackets, maxNodes, maxPattern, formatSize(maxText), formatSize(maxValue), maxHeaders, maxElements, maxDepth)
 	b.WriteString("\n## Codes\n\n| Code | Meaning |\n|---|---|\n")
 	for _, c := range codes() {
 		fmt.Fprintf(&b, "| %s | %s |\n", c.code, strings.SplitN(c.text, "\n", 2)[0])

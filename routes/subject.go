@@ -28,6 +28,7 @@ type subject struct {
 	haveText bool
 	json     any
 	haveJSON bool
+	asked    int // how many times the expression has looked at it
 }
 
 // environment is what an expression may name.
@@ -123,6 +124,7 @@ func idText(id adapters.ID) string {
 
 // header is one header without a look at the others. The last of equal names wins.
 func (s *subject) header(name string) (string, error) {
+	s.asked++
 	v, _ := s.m.Prop(name)
 	return headerText(name, v)
 }
@@ -139,6 +141,7 @@ func headerText(name string, v adapters.Value) (string, error) {
 }
 
 func (s *subject) has(name string) bool {
+	s.asked++
 	_, ok := s.m.Prop(name)
 	return ok
 }
@@ -155,6 +158,9 @@ func (s *subject) allHeaders() (map[string]string, error) {
 		t, err := headerText(p.Name, p.V)
 		if err != nil {
 			return nil, err
+		}
+		if len(p.Name) > maxValue {
+			return nil, fmt.Errorf("the name of a header has %d bytes; at most %d are looked at", len(p.Name), maxValue)
 		}
 		hs[p.Name] = t
 	}
