@@ -208,9 +208,13 @@ func TestEveryExampleIsCheckedAndHasATest(t *testing.T) {
 	if err != nil || len(files) < 4 {
 		t.Fatalf("%v, %v", files, err)
 	}
-	src, err := os.ReadFile("routes_test.go")
-	if err != nil {
-		t.Fatal(err)
+	var src []byte
+	for _, f := range []string{"routes_test.go", "topology_test.go"} {
+		text, err := os.ReadFile(f)
+		if err != nil {
+			t.Fatal(err)
+		}
+		src = append(src, text...)
 	}
 	for _, f := range files {
 		if out := command(t, nil, "check", "--strict", f); !strings.HasPrefix(out, f+": ok (") {
