@@ -12,6 +12,8 @@ type Capabilities struct {
 	Order           Ordering // what order a source hands out
 	RefusalStops    bool     // a refused message stops the later ones of the same Send, so order holds with many in flight
 
+	Directed bool // a Target sends a message with a Dest to that place; one that is not there is Permanent with ErrGone, about that message alone
+
 	Durable bool // what Send confirmed survives a kill of the broker
 	Target  Class
 	Source  Identity // of a source without options; Identity tells it for an address

@@ -41,7 +41,7 @@ const (
 	codecDepth = 64
 )
 
-// field is the number of a field; Message.Left is for encoding to a target only and has none.
+// field is the number of a field; Message.Left and Message.Dest are for sending only and have none.
 type field uint8
 
 const (

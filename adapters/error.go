@@ -34,6 +34,10 @@ func (k Kind) String() string {
 // Definite reports whether an error of kind k proves that the message was not taken.
 func (k Kind) Definite() bool { return k == Permanent || k == Full || k == Denied || k == NotFound }
 
+// ErrGone is in the chain of an Error of Kind Permanent when the destination of one message (Message.Dest) is not there, or
+// nobody may send to it.
+var ErrGone = errors.New("its destination is gone, or nobody may send to it")
+
 // ErrTooLarge is in the chain of an Error of Kind Permanent when the message is larger than its target takes.
 var ErrTooLarge = errors.New("message is larger than the target takes")
 

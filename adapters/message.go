@@ -17,11 +17,12 @@ type Message struct {
 	ContentType     string // MIME type, "" = unknown
 	ContentEncoding string // "" = unknown
 
-	Created   int64 // set by the producer, 0 = unknown
-	Received  int64 // taken by this repeater
-	Expires   int64 // absolute, 0 = never
-	Left      int64 // for encoding only: remaining ms, rounded up to the target's unit; 0 = never
-	DeliverAt int64 // absolute, 0 = now
+	Created   int64  // set by the producer, 0 = unknown
+	Received  int64  // taken by this repeater
+	Expires   int64  // absolute, 0 = never
+	Dest      string // for sending only: where it goes at the target, in place of the Target's own place; "" = there. Never what a message says of itself
+	Left      int64  // for encoding only: remaining ms, rounded up to the target's unit; 0 = never
+	DeliverAt int64  // absolute, 0 = now
 
 	Priority   Priority
 	Durable    Tri

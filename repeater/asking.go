@@ -96,13 +96,19 @@ func habitOf(b *routes.Bridge) bridge.Habit {
 	return bridge.HabitOfResponder
 }
 
-// asked is the message of it as it goes out: a request of a bridge has ids of its own. A dead letter stays as it came.
+// asked is the message of it as it goes out, m, which is it's own: a request of a bridge has ids of its own, a reply goes
+// where its request wanted it. A dead letter stays as it came.
 func (l *lane) asked(m *adapters.Message, it *item) *adapters.Message {
-	b := l.of.route.Asks
-	if b == nil || it.dead != nil {
+	b, back := l.of.route.Asks, l.of.route.Answers
+	switch {
+	case it.dead != nil:
 		return m
-	}
-	if b.Table() {
+	case back != nil && back.Table() && m.To != back.Fixed:
+		m.Dest = m.To.Name
+		return m
+	case b == nil:
+		return m
+	case b.Table():
 		return bridge.Ask(m, it.id, b.ReplyFrom, l.cfg.Options.String("convention", "") == "spring")
 	}
 	m.Report = 0

@@ -486,3 +486,42 @@ func TestBridge_Map(t *testing.T) {
 		c.halt()
 	})
 }
+
+// Requesters with temporary queues of their own and the same ids get each its own replies. One that is gone makes the reply
+// a dead letter, and the lane goes on.
+func TestBridge_TemporaryQueues(t *testing.T) {
+	bridged(t, func(c *crossing) {
+		c.bridge.Temporary = true
+		c.start()
+		for n := range 9 {
+			m := request(0, "1")
+			m.ReplyTo, m.Body.Data = adapters.Addr{Name: fmt.Sprint("tmp-", n%3)}, fmt.Append(nil, n)
+			c.brokers["a"].Put("SQ1", m)
+		}
+		qs := c.take("b", "TQ1", 9)
+		c.brokers["a"].SetRules("tmp-1", mem.Rules{Missing: true})
+		for i := range qs {
+			c.answer(qs[8-i], i%2 == 0)
+		}
+		for _, r := range []int{0, 2} {
+			for _, m := range c.take("a", fmt.Sprint("tmp-", r), 3) {
+				var n int
+				if _, err := fmt.Sscanf(string(m.Body.Data), "answer to %d", &n); err != nil || n%3 != r || m.Corr.S != "1" && m.Corr.S != "m0" {
+					t.Errorf("tmp-%d got %q for %v: %v", r, m.Body.Data, m.Corr, err)
+				}
+			}
+		}
+		c.empty("b", "SQ2")
+		c.outstanding(0)
+		c.halt()
+		dead := c.dug("pricing.reply")
+		for _, d := range dead {
+			if d.Reason != "target-gone" {
+				t.Errorf("%+v", d)
+			}
+		}
+		if left, _ := c.brokers["a"].Len("TQ2"); len(dead) != 3 || left != 0 {
+			t.Errorf("%d dead letters, %d in TQ2", len(dead), left)
+		}
+	})
+}

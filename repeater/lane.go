@@ -463,6 +463,9 @@ func refusalOf(err error) string {
 	if errors.Is(err, adapters.ErrTooLarge) {
 		return reasonTooLarge
 	}
+	if errors.Is(err, adapters.ErrGone) {
+		return reasonGone
+	}
 	return reasonRejected
 }
 

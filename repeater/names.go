@@ -46,6 +46,7 @@ const (
 	reasonInvalid  = "invalid"            // cannot be expressed in the target's protocol
 	reasonFilter   = "filter-error"       // an expression failed on it
 	reasonLate     = "late-reply"         // a reply whose request timed out, was answered already, or is not known
+	reasonGone     = "target-gone"        // the destination of one message, a reply address or a computed name, is not there
 	reasonTarget   = "target-not-allowed" // a request whose reply may not go where it asks for
 	reasonLoop     = "loop"               // has been on this route before, or made too many hops
 	reasonExpired  = "expired"            // its time was over, and the route says dead-letter

@@ -97,7 +97,7 @@ func (b *Bridge) Destination(a adapters.Addr) (adapters.Addr, error) {
 	}
 	if a.Form != adapters.AddrTempQueue && a.Form != adapters.AddrTempTopic {
 		for _, p := range b.Allow {
-			if prefix, ok := strings.CutSuffix(p, "*"); a.Name == p || ok && strings.HasPrefix(a.Name, prefix) {
+			if prefix, ok := strings.CutSuffix(p, "*"); a.Name == p || ok && strings.HasPrefix(a.Name, prefix) && tame(a.Name) {
 				return a, nil
 			}
 		}
@@ -113,6 +113,12 @@ func plainName(s string) string {
 		}
 	}
 	return s
+}
+
+// tame reports whether a name that begins with an allowed prefix is a name and nothing more: no queue of another address
+// (ADDRESS::QUEUE of Artemis), no wildcards, no options.
+func tame(name string) bool {
+	return len(name) <= 200 && !strings.Contains(name, "::") && strings.Trim(name, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-/:$@") == ""
 }
 
 // sameKind reports whether two forms may mean one place: an unknown one means any.

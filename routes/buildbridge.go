@@ -187,10 +187,23 @@ func (b *builder) checkModes(v *value, br *Bridge, allow *value) {
 		b.at(allow.node, allow.path, Finding{Code: "K003", Message: fmt.Sprintf("allow is of no use with reply_to: %s", br.Mode), Label: "nothing is kept of a request",
 			Help: "remove it, or write reply_to: rewrite"})
 	}
+	if !b.capabilities(v.get("request", "from", "broker")).Directed {
+		b.at(allow.node, allow.path, Finding{Code: "K003", Message: "allow: a target of this type of broker sends to one place only", Label: "in this list",
+			Help: "remove it, and let requesters name the one place of reply.to"})
+	}
 	if makes := []string{"amqp/artemis", "amqp/qpid", "nats", "mem"}; br.Temporary && !slices.Contains(makes, br.Makes) {
 		b.at(allow.node, allow.path, Finding{Code: "K003", Message: "allow: temporary, but it is not known what temporary destinations of this broker are called", Label: "in this list",
 			Help: "write dialect: artemis or qpid at the broker if it is one; else name them by a prefix"})
 	}
+}
+
+// capabilities are those of the broker that ref names.
+func (b *builder) capabilities(ref *value) adapters.Capabilities {
+	broker := b.brokers[fmt.Sprint(ref.data)]
+	if broker == nil || b.options.Kinds[broker.Kind] == nil {
+		return adapters.Capabilities{Directed: true} // that has been reported
+	}
+	return b.options.Kinds[broker.Kind].Capabilities(broker.Config)
 }
 
 // checkReplyReaders: what another route takes from a reply queue never comes back to its requester.

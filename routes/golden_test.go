@@ -27,6 +27,7 @@ type ends struct {
 	settle           adapters.Grain
 	reserved         []string // beginnings of headers that are commands
 	class            adapters.Class
+	directed         bool
 	identity         adapters.Identity
 }
 
@@ -36,7 +37,7 @@ func (e ends) Capabilities(c adapters.Config) adapters.Capabilities {
 	if c.Options.String("dialect", "") == "artemis" {
 		e.class = adapters.ClassWindow
 	}
-	return adapters.Capabilities{Sources: e.sources, Targets: e.targets, Settle: e.settle, RejectAside: e.aside, RefusalStops: e.stops, Headers: adapters.Headers{Reserved: e.reserved}, Target: e.class, Source: e.identity}
+	return adapters.Capabilities{Sources: e.sources, Targets: e.targets, Settle: e.settle, RejectAside: e.aside, RefusalStops: e.stops, Headers: adapters.Headers{Reserved: e.reserved}, Target: e.class, Source: e.identity, Directed: e.directed}
 }
 
 func (e ends) Check(c adapters.Config, as ...adapters.Address) error {
@@ -57,7 +58,7 @@ func (e ends) OpenTarget(context.Context, adapters.Config, adapters.Address) (ad
 func testKinds() Kinds {
 	queues := []adapters.Form{adapters.Queue, adapters.Topic}
 	return Kinds{
-		"amqp": ends{kind: "amqp", sources: queues, targets: queues, aside: true},
+		"amqp": ends{kind: "amqp", sources: queues, targets: queues, aside: true, directed: true},
 		"kafka": ends{kind: "kafka", sources: []adapters.Form{adapters.Topic}, targets: []adapters.Form{adapters.Topic}, stops: true, settle: adapters.Prefix, reserved: []string{"kafka_"},
 			class: adapters.ClassTx, identity: adapters.SourcePosition},
 		"nats": ends{kind: "nats", sources: []adapters.Form{adapters.Stream}, targets: []adapters.Form{adapters.Subject},

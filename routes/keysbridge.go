@@ -53,7 +53,7 @@ func replyShape() *Shape {
 		{Name: "from", Type: Object, Of: replySourceShape(), Required: true, Since: bridging, Reload: RestartRoute,
 			Example: "from: { broker: NAME, queue: SQ2 }", Doc: "Where responders send replies to: the reply address that they see. It belongs to this bridge alone (B003)."},
 		{Name: "to", Type: Object, Of: replyTargetShape(), Required: true, Since: bridging, Reload: RestartRoute,
-			Example: "to: { broker: NAME, queue: TQ2 }", Doc: "Where the replies go."},
+			Example: "to: { broker: NAME, queue: TQ2 }", Doc: "Where the replies go: one place, or those that the requests name and allow permits."},
 	}}
 }
 
@@ -66,5 +66,8 @@ func replySourceShape() *Shape {
 }
 
 func replyTargetShape() *Shape {
-	return &Shape{Name: "reply.to", Doc: "The target of the replies of a bridge. A request that names another reply address is a dead letter (target-not-allowed).", Fields: soleTarget()}
+	return &Shape{Name: "reply.to", Doc: "The target of the replies of a bridge. A request that names a reply address which is not allowed is a dead letter (target-not-allowed).", Fields: append(soleTarget(), &Field{
+		Name: "allow", Type: TextList, Since: bridging, Reload: RestartRoute,
+		Doc: "Reply addresses that a request may name, besides the one place: names, prefixes that end with *, and the word temporary for destinations that the broker itself has named.",
+	})}
 }

@@ -21,6 +21,10 @@
 // Pipelined, unsettled until the broker's outcome. Outcomes are collected in order by whoever waits. On Artemis the
 // Track.ID goes along as duplicate id, so that a message sent twice inside the broker's window is taken once.
 //
+// A message with a Dest goes there over an AMQP link of its own on the same session; at most 256 are kept. RabbitMQ answers
+// a queue that is not there with the end of the session, so the target is Lost then, beside the refusal of the message.
+// Artemis makes a queue that is not there, unless auto-create-queues is off.
+//
 // # Order
 //
 // The order of Post is the order on the wire, and a queue keeps it. A refused message does not stop those behind it.
@@ -97,7 +101,7 @@ func (*Adapter) Capabilities(c adapters.Config) adapters.Capabilities {
 	}
 	caps := adapters.Capabilities{
 		Sources: []adapters.Form{adapters.Queue}, Targets: []adapters.Form{adapters.Queue},
-		Settle: adapters.Each, SettleConfirmed: p.confirms, Attempts: p.counting, RejectAside: p.rejectAside, Order: adapters.OrderPerAddress,
+		Settle: adapters.Each, SettleConfirmed: p.confirms, Attempts: p.counting, RejectAside: p.rejectAside, Order: adapters.OrderPerAddress, Directed: true,
 		Durable: true, Target: adapters.ClassNone, Source: adapters.SourceNone,
 		Headers: conventional(headersOf(p), c.Options.String(keyConvention, plain)),
 	}

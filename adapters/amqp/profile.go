@@ -24,6 +24,7 @@ type profile struct {
 	rejectFull   bool // rejected without a reason means a full queue, released that there is none
 	counting     adapters.Counting
 	acquirer     bool // first-acquirer false means redelivered; other brokers pass on what the producer wrote
+	endsSession  bool // an attach to what is not there ends the session
 	durableNode  bool // ask for durability of the terminus, or the broker makes a queue that a restart loses
 	dupID        bool // duplicate id as an application property
 	annotations  bool // message annotations and footer may be sent
@@ -74,7 +75,7 @@ func artemis() *profile {
 // rabbitmq4 is the native AMQP 1.0 of RabbitMQ 4.0 and later, address format version 2.
 func rabbitmq4() *profile {
 	return &profile{
-		name: "rabbitmq-4", address: rabbit4Address, topicTarget: true, replenish: true, confirms: true, rejectFull: true, counting: adapters.CountFlag,
+		name: "rabbitmq-4", address: rabbit4Address, topicTarget: true, replenish: true, confirms: true, endsSession: true, rejectFull: true, counting: adapters.CountFlag,
 		acquirer: true, annotations: true, allIDs: true, bodies: allBodies(), reserved: []string{"x-opt-", "x-death", "x-delay"},
 	}
 }
@@ -94,7 +95,7 @@ func rabbit4Address(a adapters.Address, _ bool) string {
 // sequences, its credit goes negative when it is topped up, and it makes non-durable queues unless asked.
 func rabbitmq3() *profile {
 	return &profile{
-		name: "rabbitmq-3", address: asWritten, confirms: true, rejectFull: true, counting: adapters.CountFlag, acquirer: true, durableNode: true,
+		name: "rabbitmq-3", address: asWritten, confirms: true, endsSession: true, rejectFull: true, counting: adapters.CountFlag, acquirer: true, durableNode: true,
 		annotations: true, allIDs: true, bodies: adapters.Bodies(adapters.BodyBytes, adapters.BodyText, adapters.BodyNone),
 		reserved: []string{"x-opt-", "x-death", "x-delay"},
 	}

@@ -22,8 +22,9 @@ type target struct {
 	closed atomic.Bool
 
 	// Owned by Post.
-	buf []byte
-	msg amqp.Message
+	buf  []byte
+	msg  amqp.Message
+	many senders
 
 	collecting chan struct{} // holds a token while nobody collects
 	watch      *time.Timer
@@ -42,6 +43,7 @@ const tries = 24
 type sent struct {
 	receipt amqp.SendReceipt
 	at      time.Time
+	on      *directed // nil: the target's own sender
 	place
 }
 
@@ -136,7 +138,7 @@ func (t *target) Post(ctx context.Context, ms []*adapters.Message) (adapters.Rec
 	for i, m := range ms {
 		err := t.room(ctx)
 		if err == nil {
-			err = t.post(wait, b, i, m)
+			err = t.postTo(ctx, wait, b, i, m)
 		}
 		if err == nil {
 			continue
@@ -155,9 +157,31 @@ func (t *target) Post(ctx context.Context, ms []*adapters.Message) (adapters.Rec
 	return b, nil
 }
 
+// postTo is post to the destination of the message. One whose sender the broker has detached gets another, once.
+func (t *target) postTo(ctx context.Context, wait *creditWait, b *batch, i int, m *adapters.Message) error {
+	for try := 0; ; try++ {
+		d, err := t.senderFor(ctx, m)
+		if err != nil {
+			return err
+		}
+		if err = t.post(wait, d, b, i, m); err != errDetached {
+			return err
+		} else if try > 0 {
+			return t.fail(adapters.Permanent, fmt.Errorf("%w: the broker detaches it again and again", adapters.ErrGone))
+		}
+	}
+}
+
+// errDetached says that nothing was sent, for the destination's sender was gone.
+var errDetached = errors.New("detached")
+
 // post encodes and writes one message. An error of Kind Permanent is about this message alone.
-func (t *target) post(wait *creditWait, b *batch, i int, m *adapters.Message) error {
+func (t *target) post(wait *creditWait, d *directed, b *batch, i int, m *adapters.Message) error {
 	var err error
+	s := t.s
+	if d != nil {
+		s = d.s
+	}
 	if t.buf, err = encode(t.buf[:0], m, t.p); err == nil && int64(len(t.buf)) > t.most {
 		err = fmt.Errorf("%w: it has %d bytes, %s takes %d", adapters.ErrTooLarge, len(t.buf), t.taker(), t.most)
 	}
@@ -165,9 +189,12 @@ func (t *target) post(wait *creditWait, b *batch, i int, m *adapters.Message) er
 		return t.fail(adapters.Permanent, err)
 	}
 	t.msg = amqp.Message{Data: [][]byte{t.buf}}
-	receipt, err := t.s.SendWithReceipt(wait, &t.msg, nil)
+	receipt, err := s.SendWithReceipt(wait, &t.msg, nil)
 	if cap(t.buf) > 1<<20 { // one large message must not be paid for for ever
 		t.buf = nil
+	}
+	if err != nil && !wait.ended() && t.detached(d, err) {
+		return errDetached
 	}
 	if err != nil {
 		return t.sendError(wait, err)
@@ -178,8 +205,11 @@ func (t *target) post(wait *creditWait, b *batch, i int, m *adapters.Message) er
 	if len(t.flight) == t.head {
 		t.watch.Reset(t.cfg.Limits.Confirm)
 	}
-	t.flight = append(t.flight, sent{receipt, time.Now(), place{b, i}})
+	t.flight = append(t.flight, sent{receipt, time.Now(), d, place{b, i}})
 	b.left++
+	if d != nil {
+		d.flying++
+	}
 	return nil
 }
 
@@ -282,7 +312,7 @@ func (t *target) collect(ctx context.Context) error {
 		return t.fail(adapters.Transient, fmt.Errorf("waiting for the broker's answer: %w", ctx.Err()))
 	}
 	if err != nil {
-		err = t.lost("send", err)
+		err = t.unanswered(f, err)
 	} else {
 		err = t.fate(state)
 	}
@@ -295,6 +325,9 @@ func (t *target) record(f sent, err error) {
 	defer t.mu.Unlock()
 	f.b.errs[f.i] = err
 	f.b.left--
+	if f.on != nil {
+		f.on.flying--
+	}
 	t.flight[t.head] = sent{}
 	t.head++
 	if t.head == len(t.flight) {
@@ -405,7 +438,9 @@ func (t *target) Close() error {
 		return nil
 	}
 	t.watch.Stop()
-	return t.close()
+	err := t.close()
+	t.many.closes.Wait()
+	return err
 }
 
 // A creditWait is the context of a send that waits for credit. It never reports an error and has no deadline, because

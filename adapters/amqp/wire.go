@@ -71,6 +71,7 @@ type wire struct {
 	heard atomic.Int64
 	sasl  atomic.Int32 // 0 nothing, 1 we have shown our credentials, 2 the broker has answered
 	gone  chan struct{}
+	many  atomic.Bool // several AMQP links: the end of one is not the end of all
 
 	mu      sync.Mutex
 	arrived map[uint32]arrival
@@ -244,6 +245,9 @@ func (w *wire) inspect(frame []byte) error {
 			}
 		})
 	case perfDetach, perfEnd, perfClose:
+		if code == perfDetach && w.many.Load() { // one of several: whoever uses it learns it from the library
+			return nil
+		}
 		w.mark(remoteEnd(code, frame[at:]))
 	}
 	return nil

@@ -282,6 +282,8 @@ func (p *place) judge(m *adapters.Message, by *Target) (*item, error) {
 // refusal is what the rules say against m, room left aside.
 func (p *place) refusal(m *adapters.Message, by *Target) error {
 	switch {
+	case p.rules.Missing && m.Dest != "", p.rules.Denied && m.Dest != "":
+		return &adapters.Error{Op: "send", Addr: by.at, Kind: adapters.Permanent, Err: adapters.ErrGone}
 	case p.rules.Missing:
 		return by.refusal(adapters.NotFound, "no such queue")
 	case p.rules.Denied:

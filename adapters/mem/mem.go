@@ -81,7 +81,7 @@ func (a *Adapter) Capabilities(c adapters.Config) adapters.Capabilities {
 	caps := adapters.Capabilities{
 		Sources: []adapters.Form{adapters.Queue}, Targets: []adapters.Form{adapters.Queue},
 		Settle: adapters.Each, SettleConfirmed: true, Attempts: adapters.CountEach, RejectAside: true,
-		Order: adapters.OrderPerAddress, Durable: true, Source: adapters.SourcePosition, Headers: headers(),
+		Order: adapters.OrderPerAddress, Durable: true, Directed: true, Source: adapters.SourcePosition, Headers: headers(),
 	}
 	for _, name := range names(c) {
 		if b := a.brokers[name]; b != nil {

@@ -150,14 +150,18 @@ func (t *Target) advance() {
 // land is the broker taking the batch. Broker.mu is held.
 func (bt *batch) land() {
 	bt.taken = true
-	p := bt.t.b.place(bt.t.at.Name)
+	own := bt.t.b.place(bt.t.at.Name)
 	if bt.tx != nil {
-		bt.tx.land(p, bt)
+		bt.tx.land(own, bt)
 		return
 	}
 	for i, m := range bt.msgs {
 		if bt.errs[i] != nil {
 			continue
+		}
+		p := own
+		if m.Dest != "" {
+			p = bt.t.b.place(m.Dest)
 		}
 		var it *item
 		if it, bt.errs[i] = p.accept(m, bt.t); it != nil {
@@ -165,8 +169,11 @@ func (bt *batch) land() {
 		} else if bt.errs[i] == nil {
 			bt.again++
 		}
+		if p != own {
+			p.dispatch()
+		}
 	}
-	p.dispatch()
+	own.dispatch()
 }
 
 // Wait returns the broker's answer. Without one after Limits.Confirm the connection is given up.
@@ -213,11 +220,12 @@ func (bt *batch) sync() (int, error) {
 
 // drop ends the batches under way. What the broker has taken stays, unless it was killed before it synced.
 func (t *Target) drop(killed bool) {
-	p := t.b.place(t.at.Name)
-	if killed {
-		p.forget(t)
-	} else {
-		p.synced(t)
+	for _, p := range t.b.places { // messages with a Dest are elsewhere
+		if killed {
+			p.forget(t)
+		} else {
+			p.synced(t)
+		}
 	}
 	t.posted = nil
 }
