@@ -61,6 +61,7 @@ func (b *builder) table() *Table {
 	b.checkLoops(t)
 	t.homes, t.traffic = b.homes, b.homes.trafficOf(t.Routes)
 	t.trust()
+	b.compare(t.Routes)
 	t.Admin = b.admin(b.root.get("admin"))
 	b.warnHomeless()
 	return t

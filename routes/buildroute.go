@@ -59,6 +59,7 @@ func (b *builder) route(v *value) *Route {
 		r.Filter = b.filter(f)
 	}
 	r.Key = b.key(v)
+	r.AcceptLosses = c.text("losses") == lossesAccept
 	b.matching(c, r)
 	b.edits(v, r)
 	b.network(v, c, r)

@@ -24,7 +24,7 @@ func (t *Table) ExplainRoute(name, repeater string) (text string, ok bool) {
 		b.WriteString(", not enabled")
 	}
 	b.WriteString("\n")
-	for _, l := range slices.Concat(r.wayLines(), t.networkLines(r), t.promiseLines(r), t.fateLines(r, repeater), r.limitLines(), t.spoolLines(r, repeater)) {
+	for _, l := range slices.Concat(r.wayLines(), t.networkLines(r), t.promiseLines(r), r.headerLines(), t.fateLines(r, repeater), r.limitLines(), t.spoolLines(r, repeater)) {
 		fmt.Fprintf(&b, "  %-16s %s\n", l[0], l[1])
 	}
 	return b.String(), true

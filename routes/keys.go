@@ -284,6 +284,7 @@ func limitFields() []*Field {
 			Doc: "The most that are sent, per lane, passed through or out of the spool. What comes faster waits at its source, or is spooled after slow_after as with a slow target. Left out: as fast as the target takes them."},
 		{Name: "drain_rate", Type: Count, Unit: "messages per second", Min: 1, Max: 1e9, Inherit: true, Since: spooling, Reload: Live,
 			Doc: "The most that are sent out of the spool, per lane. Left out: max_rate."},
+		lossesField(),
 		{Name: "max_hops", Type: Count, Unit: "hops", Default: "8", Min: 1, Max: 32, Inherit: true, Since: since, Reload: Live,
 			Doc: "A message that has passed more routes than this is in a loop."},
 	}

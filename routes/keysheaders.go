@@ -12,7 +12,15 @@ const (
 	bodyRefuse   = "refuse"
 	bodyConvert  = "convert"
 	plainHeaders = "plain"
+	lossesWarn   = "warn"
+	lossesAccept = "accept"
 )
+
+// lossesField is a key of routes.
+func lossesField() *Field {
+	return &Field{Name: "losses", Type: Word, Words: []string{lossesWarn, lossesAccept}, Default: lossesWarn, Inherit: true, Since: converting, Reload: Live,
+		Doc: "Whether check --strict warns when a target's broker does not act on what the source's messages may say, their expiry for instance, or refuses some of them (H001). accept: it is known, and explain ROUTE lists it."}
+}
 
 // headerFields say how messages of a broker are converted: the keys of the adapters, and those of the conversion itself.
 func headerFields() []*Field {

@@ -90,6 +90,8 @@ type Route struct {
 	Expired       Expired
 	DeadLetter    *Target // where messages are set aside; nil = in the directory of the spool, or nowhere if there is none
 
+	AcceptLosses bool // losses: accept
+
 	Asks    *Bridge // it carries the requests of a bridge; nil = of none
 	Answers *Bridge // it carries the replies
 
@@ -118,6 +120,8 @@ type Target struct {
 
 	Class  adapters.Class // what it does with a message that is sent again; not looked up for a DeadLetter
 	Memory Memory         // how long it knows an id again, for class T-window
+
+	Arrives bridge.Comparison // what becomes of the source's messages there; not looked up for a DeadLetter
 }
 
 // Batch bounds what is sent together: messages, and bytes. What is there goes; nothing waits for more.

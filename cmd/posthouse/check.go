@@ -52,7 +52,7 @@ Exit 2 for a mistake in a file, 3 for a file, secret or broker that is not there
 	wordFlag(c, &f.format, "output", "o", "the same as --format", "text", "json", "github")
 	c.Flags().StringVar(&f.repeater, "repeater", "", "of a file for several repeaters: list the lanes, and try the brokers, of this one only")
 	c.Flags().BoolVar(&f.connect, "connect", false, "also connect to every broker and look for the addresses of the routes")
-	c.Flags().BoolVar(&f.strict, "strict", false, "warnings are errors")
+	c.Flags().BoolVar(&f.strict, "strict", false, "warnings are errors, and what a target's broker does not act on is one (H001)")
 	return c
 }
 
@@ -92,6 +92,9 @@ func (f checkFlags) check(ctx context.Context, file string, all *checked, w, err
 		fmt.Fprintln(errs, "posthouse:", err)
 		all.trouble = append(all.trouble, err.Error())
 		return fail(exitEnvironment, errShown)
+	}
+	if table != nil && f.strict {
+		findings = append(findings, table.Losses()...)
 	}
 	all.Findings = append(all.Findings, findings...)
 	if table, err = f.part(table); err != nil {

@@ -186,6 +186,21 @@ func TestStrictMakesWarningsErrors(t *testing.T) {
 	posthouse(t, "check", "--strict", file).want(t, 2, "R010")
 }
 
+// TestStrictTellsLosses: only --strict asks for what a target does not act on, in all formats.
+func TestStrictTellsLosses(t *testing.T) {
+	const file = "../../examples/amqp-to-kafka.yaml"
+	src, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	warns := write(t, "topology.yaml", strings.ReplaceAll(string(src), "losses: accept", "losses: warn"))
+	posthouse(t, "check", "--strict", file).want(t, 0, "ok (2 brokers, 1 route)")
+	posthouse(t, "check", warns).want(t, 0, "ok (2 brokers, 1 route)")
+	posthouse(t, "check", "--strict", warns).want(t, 2, "lane trades/kafka", "does not act on expiry, priority or delivery time [H001]")
+	posthouse(t, "check", "--strict", "-o", "json", warns).want(t, 2, `"code":"H001"`)
+	posthouse(t, "explain", "H001").want(t, 0, "losses: accept")
+}
+
 // withSecret is a file whose only broker logs in; nothing listens at its address.
 func withSecret(t *testing.T, secret string) string {
 	t.Helper()
