@@ -122,26 +122,37 @@ func (s *sending) markFirst(ctx context.Context, its []*item) error {
 	if b == nil || s.l.of.route.Delivery != routes.AtMostOnce {
 		return nil
 	}
-	marked := false
+	s.l.mu.Lock()
+	var seqs []uint64
+	late := false
 	for _, it := range its {
 		if it.record() {
-			b.done(it.seq)
-			marked = true
+			seqs = append(seqs, it.seq)
 		}
+		late = late || it.unmarked
 	}
-	if !marked {
+	s.l.mu.Unlock()
+	if len(seqs) == 0 && !late {
 		return nil
 	}
+	for _, seq := range seqs {
+		b.done(seq)
+	}
+	s.l.mu.Lock()
+	for _, it := range its { // from here on nobody reads them again
+		if it.record() {
+			b.unfeed(it)
+			it.seq, it.settled, it.unmarked = 0, true, true
+		}
+	}
+	s.l.mu.Unlock()
 	if err := b.journal.Sync(ctx); err != nil {
 		return err
 	}
 	s.l.mu.Lock()
 	defer s.l.mu.Unlock()
 	for _, it := range its {
-		if it.record() {
-			b.unfeed(it)
-			it.seq, it.settled = 0, true
-		}
+		it.unmarked = false
 	}
 	return nil
 }

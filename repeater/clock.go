@@ -132,7 +132,7 @@ func (c *clock) doubtful(m, raw *adapters.Message) *adapters.Message {
 // lane was received.
 func (r *Repeater) noteTimes(made time.Time) {
 	r.clock.noted(made)
-	for _, f := range r.flows {
+	for _, f := range r.flows() {
 		for _, l := range f.all() {
 			if b := l.store; b != nil {
 				r.clock.noted(b.newest())

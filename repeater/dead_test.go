@@ -24,9 +24,12 @@ type burial struct {
 }
 
 // dug reads the local dead letters; the repeater has stopped.
-func (d *depot) dug() (bs []burial) {
+func (d *depot) dug() []burial { return d.dugOf("orders") }
+
+// dugOf is dug for a route that has another name.
+func (d *depot) dugOf(route string) (bs []burial) {
 	d.t.Helper()
-	err := spool.Export(d.t.Context(), d.disk, "orders/dead-letter", func(rec spool.Item) error {
+	err := spool.Export(d.t.Context(), d.disk, route+"/dead-letter", func(rec spool.Item) error {
 		m, err := repeater.DecodeRecord(rec.Body)
 		if err != nil {
 			return err

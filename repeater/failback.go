@@ -116,8 +116,8 @@ func (a *addresses) back() {
 }
 
 // watch asks the first address for a sign of life in every heartbeat while another one is in use, and goes back when it
-// has answered for long enough without a failure. once says that exactly-once is promised at this broker.
-func (a *addresses) watch(ctx context.Context, heartbeat time.Duration, once bool, ping func(context.Context) (adapters.Peer, error)) {
+// has answered for long enough without a failure. once says whether exactly-once is promised at this broker.
+func (a *addresses) watch(ctx context.Context, heartbeat time.Duration, once func() bool, ping func(context.Context) (adapters.Peer, error)) {
 	if a.failback == 0 || len(a.list) < 2 {
 		return
 	}
@@ -130,7 +130,7 @@ func (a *addresses) watch(ctx context.Context, heartbeat time.Duration, once boo
 		}
 		now := time.Now()
 		p, err := ping(ctx)
-		if err == nil && once {
+		if err == nil && once() {
 			if err = a.foreign(p); err != nil && !warned {
 				a.log.Error(msgForeign, "err", err)
 				warned = true
@@ -161,22 +161,28 @@ func pingFirst(p adapters.Pinger, c adapters.Config) func(context.Context) (adap
 	}
 }
 
-// watchAddresses serves the brokers that have several addresses, until ctx ends.
+// watchAddresses serves the brokers that have several addresses, until ctx ends. Gates that are watched already stay so; a
+// broker that has another gate gets another watch.
 func (r *Repeater) watchAddresses(ctx context.Context, wg *sync.WaitGroup) {
-	for name, g := range r.gates {
-		b := r.table.Brokers[name]
-		p, ok := r.kinds[b.Kind].(adapters.Pinger)
-		if !ok || len(b.Config.Addresses) < 2 {
+	w := r.now.Load()
+	for name, g := range w.gates {
+		b := w.table.Brokers[name]
+		p, ok := w.kinds[b.Kind].(adapters.Pinger)
+		if !ok || len(b.Config.Addresses) < 2 || r.watches[name] != nil {
 			continue
 		}
-		cfg := r.configs[name]
-		wg.Go(func() { g.where.watch(ctx, cfg.Heartbeat, r.promisesOnce(name), pingFirst(p, cfg)) })
+		cfg := w.configs[name]
+		own, stop := context.WithCancel(ctx)
+		r.watches[name] = stop
+		wg.Go(func() {
+			g.where.watch(own, cfg.Heartbeat, func() bool { return r.promisesOnce(name) }, pingFirst(p, cfg))
+		})
 	}
 }
 
 // promisesOnce reports whether a lane to the broker promises exactly-once.
 func (r *Repeater) promisesOnce(broker string) bool {
-	for _, f := range r.flows {
+	for _, f := range r.flows() {
 		for _, l := range f.lanes() {
 			if l.target.Addr.Broker == broker && l.cfg.Once {
 				return true

@@ -50,7 +50,7 @@ type succession struct {
 }
 
 // newFailover makes the one lane of a route whose targets stand in for each other.
-func (r *Repeater) newFailover(run *routeRun, gates map[string]*gate, m *metrics, ids *identity) *lane {
+func (r *wiring) newFailover(run *routeRun, gates map[string]*gate, m *metrics, ids *identity) *lane {
 	l := r.newLane(run, run.route.Lanes()[0], gates, m, ids)
 	s := run.route.Sharing
 	q := &succession{after: s.FailoverAfter, back: s.FailbackAfter, log: l.log, count: l.count, changed: make(chan struct{}, 1), wanted: -1, since: time.Now(), home: make(chan struct{})}

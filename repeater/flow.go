@@ -50,6 +50,9 @@ type flow struct {
 	halted    atomic.Pointer[adapters.Error] // a route has stopped at a message
 	slowTold  atomic.Bool                    // a slow filter has been logged
 
+	stop  context.CancelFunc // ends run; nil before launch
+	ended chan struct{}      // closed when run has returned
+
 	short int // sessions in a row that were lost within the time that makes a link stable
 }
 
@@ -389,7 +392,9 @@ func (f *flow) settle(s *session, o adapters.Outcome, ps []*parcel) error {
 		return err
 	}
 	failpoint.Hit("C06")
-	f.unsettled.leave(ps)
+	if o != adapters.Released { // or it comes again, and some lane may have it
+		f.unsettled.leave(ps)
+	}
 	answeredReplies(o, ps)
 	s.sendSettled(ps)
 	s.settled(ps)

@@ -6,7 +6,6 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
-	"slices"
 	"sync"
 	"time"
 
@@ -130,14 +129,15 @@ func (j *journal) opened(s *spool.Spool, rep *spool.RecoveryReport, took time.Du
 
 // giveLanes gives every lane that needs it its part of the journal.
 func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool) error {
-	old := s.Lanes()
-	for _, f := range r.flows {
+	has := laneStats(s)
+	for _, f := range r.flows() {
 		for _, l := range f.all() {
-			if err := r.rename(ctx, s, l, old); err != nil {
-				return err
+			if was := l.was(); was != "" {
+				if err := r.rename(ctx, s, l.of.route, was, l.name); err != nil {
+					return err
+				}
 			}
-			left := slices.ContainsFunc(old, func(st spool.LaneStats) bool { return st.Name == l.name && st.Live > 0 })
-			if l.of.route.Spool.Mode == routes.SpoolNever && !left && l.of.route.RenamedFrom == "" {
+			if l.of.route.Spool.Mode == routes.SpoolNever && has[l.name].Live+has[l.was()].Live == 0 {
 				continue
 			}
 			j, err := s.Lane(l.name)
@@ -160,9 +160,9 @@ func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool) er
 
 // unsure reports whether some record has been sent and nobody knows whether it arrived.
 func (r *Repeater) unsure() bool {
-	for _, f := range r.flows {
+	for _, f := range append(r.flows(), r.gone...) {
 		for _, l := range f.all() {
-			if b := l.store; b != nil && (len(b.unsure) > 0 || b.doubtful > 0 && b.records > 0 || len(b.settling) > 0) {
+			if l.store.doubted() {
 				return true
 			}
 		}
@@ -170,35 +170,49 @@ func (r *Repeater) unsure() bool {
 	return false
 }
 
-// rename takes the spool of a route along that has another name now.
-func (r *Repeater) rename(ctx context.Context, s *spool.Spool, l *lane, old []spool.LaneStats) error {
-	if l.of.route.RenamedFrom == "" {
-		return nil
-	}
-	from := l.of.route.RenamedFrom + "/" + l.target.Name
-	has := func(name string) bool {
-		return slices.ContainsFunc(old, func(st spool.LaneStats) bool { return st.Name == name })
-	}
-	switch {
-	case !has(from):
-		return nil
-	case has(l.name):
-		return fmt.Errorf("route %s: renamed_from: %s has a spool already, and so has %s: take renamed_from away, and export or purge one of them",
-			l.of.route.Name, l.name, from)
-	}
-	r.opts.Log.Info(msgRenamed, "from", from, "to", l.name)
-	return s.Rename(ctx, from, l.name)
+// doubted reports whether some of its records may have been sent, or settled, and nobody knows.
+func (b *store) doubted() bool {
+	return b != nil && !b.taken && (len(b.unsure)+len(b.elsewhere) > 0 || b.doubtful > 0 && b.records > 0 || len(b.settling) > 0)
 }
 
 // orphans are the lanes with messages that are not in the file.
 func (j *journal) orphans() []Orphan {
+	j.mu.Lock()
+	known := j.known
+	j.mu.Unlock()
 	out := []Orphan{}
 	for _, st := range j.s.Lanes() {
-		if st.Live > 0 && !j.known[st.Name] {
+		if st.Live > 0 && !known[st.Name] {
 			out = append(out, Orphan{Name: st.Name, Messages: st.Live, Bytes: st.Bytes})
 		}
 	}
 	return out
+}
+
+// open is the journal once it is open; nil before, and if there is none.
+func (j *journal) open() *spool.Spool {
+	if j == nil {
+		return nil
+	}
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.s
+}
+
+// knows notes which lanes the file has now, and logs what new orphans there are.
+func (j *journal) knows(lanes map[string]bool) {
+	if j.open() == nil {
+		return
+	}
+	j.mu.Lock()
+	before := j.known
+	j.known = lanes
+	j.mu.Unlock()
+	for _, o := range j.orphans() {
+		if before[o.Name] {
+			j.log.Warn(msgOrphan, "lane", o.Name, "messages", o.Messages, "bytes", o.Bytes)
+		}
+	}
 }
 
 // close ends the journal: every done mark is written. unsure says that some record was sent with unknown outcome.

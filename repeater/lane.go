@@ -237,7 +237,8 @@ func (l *lane) close() {
 		b.incoming = slices.DeleteFunc(append(b.incoming, its...), func(it *item) bool { return l.giveBack(it, it.renounce()) })
 		b.stored = b.stored || len(b.incoming) > 0
 		its = nil
-		b.grow.kick()
+	} else if b != nil { // nothing more is written: what waits for the end of an old backlog goes back
+		its, b.incoming = append(its, b.incoming...), nil
 	}
 	l.closed = true
 	l.away.Store(true)

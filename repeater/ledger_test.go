@@ -152,10 +152,11 @@ type ledger struct {
 	story  []string       // the faults, for the report
 	breaks map[string]int // faults that may have ended a connection to a target
 
-	keys   int      // order: per-key, and so many of them
-	once   bool     // delivery: exactly-once
-	source *patient // that confirms no settle; nil: it does
-	atMost bool     // delivery: at-most-once
+	keys   int           // order: per-key, and so many of them
+	once   bool          // delivery: exactly-once
+	source *patient      // that confirms no settle; nil: it does
+	atMost bool          // delivery: at-most-once
+	change func() string // a reload, among the faults; nil: none
 	regs   []*prometheus.Registry
 	hold   *holding // something is held most of the time (ledgerhold_test.go)
 
@@ -382,6 +383,9 @@ func (l *ledger) fault() string {
 	if l.hold != nil && l.hold.rng.IntN(2) == 0 {
 		return l.holdFault()
 	}
+	if l.change != nil && l.rng.IntN(3) == 0 {
+		return l.change()
+	}
 	switch l.rng.IntN(13) {
 	case 0, 1, 2:
 		return "a: " + l.linkFault("a")
@@ -521,6 +525,9 @@ func (l *ledger) queueFault(name string) string {
 	}
 	f := faults[l.rng.IntN(len(faults))]
 	l.rules(name, f.rules)
+	if l.change != nil && (f.rules.Denied || f.rules.Missing || f.rules.Room > 0) {
+		l.breaks[name]++ // what was in flight then may have got no answer
+	}
 	return f.name
 }
 
@@ -532,16 +539,24 @@ func (l *ledger) bounded() {
 	}
 	ahead := l.route.Batch.Count
 	if l.once || l.atMost {
-		ahead = 4 * l.route.InFlight // the next transaction, and what is tried again
+		ahead = 4*l.route.InFlight + 8 // the next transaction, and what is tried again
 	}
 	if l.hold != nil {
 		ahead += l.total // what was set aside and is due again
 	}
-	for _, lane := range l.rep.Status().Routes[0].Lanes {
+	for _, lane := range l.lanes() {
 		if lane.InFlight > l.route.InFlight || lane.Waiting+lane.InFlight > l.route.Prefetch+l.route.InFlight+max(ahead, l.route.Batch.Count) {
 			l.t.Errorf("%s: %d waiting, %d in flight", lane.Name, lane.Waiting, lane.InFlight)
 		}
 	}
+}
+
+// lanes are those that run now.
+func (l *ledger) lanes() (out []repeater.LaneStatus) {
+	for _, r := range l.rep.Status().Routes {
+		out = append(out, r.Lanes...)
+	}
+	return out
 }
 
 func (l *ledger) heal() {
@@ -563,13 +578,13 @@ func (l *ledger) drained() {
 	l.empty("a", "in")
 	l.until("an empty spool", func() bool {
 		r := l.rep.Status().Routes[0]
-		return !slices.ContainsFunc(r.Lanes, func(s repeater.LaneStatus) bool { return s.Spooled > 0 }) &&
+		return len(r.Lanes) > 0 && !slices.ContainsFunc(r.Lanes, func(s repeater.LaneStatus) bool { return s.Spooled > 0 }) &&
 			(r.Dead == nil || r.Dead.State == "local" || r.Dead.Spooled == 0)
 	})
 	l.up()
 	if l.atMost { // they are settled before they are sent
 		l.until("all are sent", func() bool {
-			return !slices.ContainsFunc(l.rep.Status().Routes[0].Lanes, func(s repeater.LaneStatus) bool { return s.Waiting+s.InFlight > 0 })
+			return !slices.ContainsFunc(l.rep.Status().Routes[0].Lanes, func(s repeater.LaneStatus) bool { return s.Waiting+s.InFlight+int(s.Spooled) > 0 })
 		})
 	}
 	for _, lane := range l.rep.Status().Routes[0].Lanes {
@@ -589,6 +604,9 @@ func (l *ledger) audit(tally *teeth) {
 		n, _ := l.brokers[b].Len("out")
 		got := l.take(b, "out", n)
 		buried := dead[fmt.Sprint("orders/", b, i)]
+		for n := range dead[fmt.Sprint("deals/", b, i)] { // the route may have had that name
+			buried = with(buried, n)
+		}
 		tally.buried += len(buried)
 		missing := l.missing(got)
 		for n := range buried {
@@ -605,7 +623,7 @@ func (l *ledger) audit(tally *teeth) {
 		}
 		if l.keys > 0 {
 			l.orderedByKey(b, got, buried)
-		} else if !l.atMost || len(l.regs) == 1 { // a stop puts what was marked and not taken behind the others
+		} else if !l.atMost || len(l.regs) == 1 && l.change == nil { // a stop puts what was marked and not taken behind the others
 			l.ordered(b, got)
 		}
 		if l.once || l.atMost {
@@ -615,6 +633,15 @@ func (l *ledger) audit(tally *teeth) {
 		}
 		tally.refused += len(l.refused[b])
 	}
+}
+
+// with adds n to set, which may be nil.
+func with(set map[int]bool, n int) map[int]bool {
+	if set == nil {
+		set = map[int]bool{}
+	}
+	set[n] = true
+	return set
 }
 
 // unrepeated checks that nothing came twice, and that nothing is said to. A restart may give a message that has just become
@@ -640,8 +667,8 @@ func (l *ledger) forgone(b string, missing []int, tally *teeth) {
 	if most := breaks * (l.route.InFlight + l.route.Prefetch); len(missing) > most {
 		l.t.Errorf("%s: %d lost, at most %d explained by %d breaks", b, len(missing), most, breaks)
 	}
-	if len(l.regs) == 1 && l.breaks["a"] == 0 && len(missing) > l.counted("posthouse_lane_lost_messages_total") {
-		l.t.Errorf("%s: %d lost, %d counted", b, len(missing), l.counted("posthouse_lane_lost_messages_total"))
+	if len(l.regs) == 1 && l.change == nil && l.breaks["a"] == 0 && len(missing) > l.counted("posthouse_lane_lost_messages_total") {
+		l.t.Errorf("%s: %d lost, %d counted: %v", b, len(missing), l.counted("posthouse_lane_lost_messages_total"), missing)
 	}
 }
 
@@ -660,7 +687,8 @@ func (l *ledger) buried() map[string]map[int]bool {
 		note(lane.Str(), number(m))
 	}
 	if l.disk != nil {
-		for _, b := range (&depot{world: l.world, disk: l.disk}).dug() {
+		d := &depot{world: l.world, disk: l.disk}
+		for _, b := range append(d.dug(), d.dugOf("deals")...) {
 			note(b.why.Lane, b.n)
 		}
 	}

@@ -158,6 +158,28 @@ func (m *metrics) Collect(c chan<- prometheus.Metric) {
 	}
 }
 
+// forgetRoute drops the series of a route that is not there any more, and of its lanes.
+func (m *metrics) forgetRoute(name string, lanes []string) {
+	for _, target := range lanes {
+		m.forgetLane(name, target)
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.routes, name)
+	m.latency.DeleteLabelValues(name)
+	for _, v := range []*prometheus.CounterVec{m.refused, m.dead, m.notes} { // few series: only what has happened has one
+		v.DeletePartialMatch(prometheus.Labels{"route": name})
+	}
+}
+
+// forgetLane drops the series of a lane that is not there any more.
+func (m *metrics) forgetLane(route, target string) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	delete(m.lanes, [2]string{route, target})
+	m.confirm.DeleteLabelValues(route, target)
+}
+
 // confirmed counts it and answers for it: the target has it.
 func (l *lane) confirmed(it *item, sent time.Time) {
 	now := time.Now()

@@ -32,6 +32,7 @@ const (
 	msgSpoolClose   = "could not close the spool"
 	msgOrphan       = "the spool holds messages of a lane that is not in the file: kept; see posthouse spool orphans"
 	msgRenamed      = "the spool of a lane has a new name"
+	msgRename       = "could not give a lane its name in the spool: tried again"
 	msgResolved     = "resolved"
 	msgClock        = "the clock is not believed: nothing expires until it is right (if it is right now, start again)"
 	msgClockFine    = "the clock is believed again: messages expire"

@@ -46,10 +46,11 @@ type item struct {
 	handed  atomic.Bool // to a target, with whatever outcome
 	state   itemState
 
-	settled bool   // its source has been told: nobody gives it out again, and nothing is sent twice
-	rec     uint64 // of its record in the journal that waits for the settle, 0 if none does
-	twin    *item  // of a later delivery of the same message: gets the same answer
-	dropped bool   // gone, and no lane has it any more
+	settled  bool   // its source has been told: nobody gives it out again, and nothing is sent twice
+	unmarked bool   // it was a record, whose done mark may not be on disk: it must not be sent before
+	rec      uint64 // of its record in the journal that waits for the settle, 0 if none does
+	twin     *item  // of a later delivery of the same message: gets the same answer
+	dropped  bool   // gone, and no lane has it any more
 
 	refused refusal   // by the target
 	tried   time.Time // first handed over, as far as it is known; see outage.go

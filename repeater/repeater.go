@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -56,21 +57,36 @@ func (o Options) withDefaults() Options {
 	return o
 }
 
-// A Repeater runs the routes of one table. It is safe for concurrent use; Run is called once.
+// A Repeater runs the routes of one table, and of another one after Reload. It is safe for concurrent use; Run is called
+// once.
 type Repeater struct {
-	table    *routes.Table
-	kinds    routes.Kinds
-	opts     Options
-	configs  map[string]adapters.Config
-	gates    map[string]*gate // by broker
-	flows    []*flow
+	now     atomic.Pointer[world] // what runs
+	opts    Options
+	journal *journal // nil: the file has no spool
+	metrics *metrics
+	clock   *clock
+	started time.Time
+
+	reloads chan *reload                  // for the goroutine that serves
+	over    chan struct{}                 // closed when nothing runs any more
+	gone    []*flow                       // that run no more, and have left something
+	watches map[string]context.CancelFunc // of addresses, by broker
+}
+
+// A wiring is a table with what its flows are made with. It never changes.
+type wiring struct {
+	table   *routes.Table
+	kinds   routes.Kinds
+	opts    Options
+	configs map[string]adapters.Config
+	gates   map[string]*gate // by broker
+	metrics *metrics
+	clock   *clock
+	ids     *identity
+	key     adapters.Secret // seals paths; zero: there is none
+
 	tables   map[string]*replies // of bridges, by name
 	bridging *bridgeMetrics
-	journal  *journal // nil: the file has no spool
-	metrics  *metrics
-	clock    *clock
-	started  time.Time
-	key      adapters.Secret // seals paths; zero: there is none
 }
 
 // A routeRun is one route while it runs.
@@ -91,55 +107,79 @@ type routeRun struct {
 // New wires t. It reads the secrets, so its error may be a *routes.SecretError; nothing is connected.
 func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 	o = o.withDefaults()
-	r := &Repeater{table: t, kinds: kinds, opts: o, configs: map[string]adapters.Config{}, gates: map[string]*gate{}, clock: newClock(o.Now, o.Log), started: time.Now()}
-	m := newMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics))
-	r.metrics = m
-	r.tables, r.bridging = map[string]*replies{}, newBridgeMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics), r)
-	gates := r.gates
-	for name, b := range t.Brokers {
-		c, err := b.Resolve(o.Getenv)
-		if err != nil {
-			return nil, err
-		}
-		c.Now, c.Log, c.Share = r.clock.now, o.Log.With("broker", name), adapters.NewShare()
-		c.Heartbeat = c.WithDefaults().Heartbeat
-		r.configs[name] = c
-		gates[name] = newGate(b, o.Slow, c.Log)
+	r := &Repeater{
+		opts: o, clock: newClock(o.Now, o.Log), started: time.Now(), reloads: make(chan *reload), over: make(chan struct{}),
+		watches: map[string]context.CancelFunc{},
 	}
-	var err error
-	if r.key, err = t.Key(o.Getenv); err != nil {
+	r.metrics = newMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics))
+	w := &wiring{table: t, kinds: kinds, opts: o, metrics: r.metrics, clock: r.clock, ids: newIdentity(), tables: map[string]*replies{}}
+	w.bridging = newBridgeMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics), r)
+	if err := w.resolve(); err != nil {
 		return nil, err
 	}
-	ids := newIdentity()
+	w.open(nil)
+	var fs []*flow
 	for _, rs := range t.Flows() {
-		if f := r.flow(rs, gates, m, ids); f != nil {
-			r.flows = append(r.flows, f)
-		}
+		fs = append(fs, w.flow(rs, w.gates, w.metrics, w.ids))
 	}
-	r.newJournal()
+	r.now.Store(newWorld(w, fs))
+	if t.Spool != nil {
+		r.journal = &journal{dir: spoolDir(t.Spool, o.Name), cfg: t.Spool, log: o.Log, known: lanesOf(t)}
+	}
 	return r, prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics).Register(newGauges(r))
 }
 
-// newJournal notes which lanes the file has; Run opens it.
-func (r *Repeater) newJournal() {
-	if r.table.Spool == nil {
-		return
-	}
-	known := map[string]bool{}
-	for _, route := range r.table.Routes {
-		for _, t := range route.Lanes() {
-			known[route.Name+"/"+t.Name] = true
+// resolve reads the secrets of the table.
+func (r *wiring) resolve() error {
+	r.configs = map[string]adapters.Config{}
+	for name, b := range r.table.Brokers {
+		c, err := b.Resolve(r.opts.Getenv)
+		if err != nil {
+			return err
 		}
-		known[route.Name+"/"+deadLane] = true
-		if route.Asks != nil {
-			known[route.Name+"/"+repliesLane] = true
+		c.Now, c.Log, c.Share = r.clock.now, r.opts.Log.With("broker", name), adapters.NewShare()
+		c.Heartbeat = c.WithDefaults().Heartbeat
+		r.configs[name] = c
+	}
+	var err error
+	r.key, err = r.table.Key(r.opts.Getenv)
+	return err
+}
+
+// open makes the gates of the brokers; those of keep stay as they are.
+func (r *wiring) open(keep map[string]*gate) {
+	r.gates = map[string]*gate{}
+	for name, b := range r.table.Brokers {
+		if r.gates[name] = keep[name]; keep[name] == nil {
+			r.gates[name] = newGate(b, r.opts.Slow, r.configs[name].Log)
 		}
 	}
-	r.journal = &journal{dir: spoolDir(r.table.Spool, r.opts.Name), cfg: r.table.Spool, log: r.opts.Log, known: known}
+}
+
+// lanesOf are the names of all lanes of t, those of disabled routes too.
+func lanesOf(t *routes.Table) map[string]bool {
+	known := make(map[string]bool, 2*len(t.Routes))
+	for _, route := range t.Routes {
+		for _, name := range lanesOfRoute(route) {
+			known[route.Name+"/"+name] = true
+		}
+	}
+	return known
+}
+
+// lanesOfRoute are the names that the lanes of a route have within it.
+func lanesOfRoute(r *routes.Route) (names []string) {
+	for _, t := range r.Lanes() {
+		names = append(names, t.Name)
+	}
+	if names = append(names, deadLane); r.Asks != nil {
+		names = append(names, repliesLane)
+	}
+	return names
 }
 
 // flow wires the enabled routes of one source; nil if there is none.
-func (r *Repeater) flow(rs []*routes.Route, gates map[string]*gate, m *metrics, ids *identity) *flow {
+func (r *wiring) flow(rs []*routes.Route, gates map[string]*gate, m *metrics, ids *identity) *flow {
 	var f *flow
 	for _, route := range rs {
 		if !route.Enabled {
@@ -162,7 +202,7 @@ func (r *Repeater) flow(rs []*routes.Route, gates map[string]*gate, m *metrics, 
 	return f
 }
 
-func (r *Repeater) newFlow(first *routes.Route, gates map[string]*gate, m *metrics, ids *identity) *flow {
+func (r *wiring) newFlow(first *routes.Route, gates map[string]*gate, m *metrics, ids *identity) *flow {
 	b := r.table.Brokers[first.From.Broker]
 	cfg := r.configs[b.Name]
 	cfg.Client = r.opts.Name + "." + first.Name
@@ -175,12 +215,12 @@ func (r *Repeater) newFlow(first *routes.Route, gates map[string]*gate, m *metri
 		source: first.From, adapter: r.kinds[b.Kind], cfg: cfg, caps: r.kinds[b.Kind].Capabilities(cfg),
 		trust: bridge.Options{Trusted: b.Trusted, TrustValues: b.TrustValues, Key: r.key}, gate: gates[b.Name], end: newEnd(log.With("end", "source")), ids: ids, clock: r.clock,
 		grace: r.opts.Grace, log: log, limits: adapters.Limits{Confirm: first.ConfirmTimeout},
-		owed:  newDebt(),
+		owed: newDebt(), ended: make(chan struct{}),
 		count: m.source(first.Name),
 	}
 }
 
-func (r *Repeater) newRoute(route *routes.Route, gates map[string]*gate, m *metrics, ids *identity) *routeRun {
+func (r *wiring) newRoute(route *routes.Route, gates map[string]*gate, m *metrics, ids *identity) *routeRun {
 	run := &routeRun{
 		route: route, hop: r.opts.Name + "/" + route.Name, from: route.From.String(), count: m.route(route.Name),
 		log: r.opts.Log.With("route", route.Name), fold: new(fold), chooser: newChooser(),
@@ -198,7 +238,7 @@ func (r *Repeater) newRoute(route *routes.Route, gates map[string]*gate, m *metr
 }
 
 // newDead makes the lane for dead letters; nil if they have no place: no target, and no journal to keep them in.
-func (r *Repeater) newDead(run *routeRun, gates map[string]*gate, m *metrics, ids *identity) *lane {
+func (r *wiring) newDead(run *routeRun, gates map[string]*gate, m *metrics, ids *identity) *lane {
 	target := run.route.DeadLetter
 	if target == nil && r.table.Spool == nil {
 		return nil
@@ -220,7 +260,7 @@ func (r *Repeater) newDead(run *routeRun, gates map[string]*gate, m *metrics, id
 	}
 }
 
-func (r *Repeater) newLane(run *routeRun, t routes.Target, gates map[string]*gate, m *metrics, ids *identity) *lane {
+func (r *wiring) newLane(run *routeRun, t routes.Target, gates map[string]*gate, m *metrics, ids *identity) *lane {
 	route, b := run.route, r.table.Brokers[t.Addr.Broker]
 	cfg := r.configs[b.Name]
 	cfg.Client = r.opts.Name + "." + route.Name
@@ -246,6 +286,7 @@ func (r *Repeater) newLane(run *routeRun, t routes.Target, gates map[string]*gat
 // sources, and comes back within the grace period. Its error says which embedded broker could not be started; a broker
 // that is away is no error. The spool is opened first and closed last.
 func (r *Repeater) Run(ctx context.Context) error {
+	defer close(r.over)
 	if err := r.openJournal(ctx); err != nil {
 		return err
 	}
@@ -260,7 +301,7 @@ func (r *Repeater) Run(ctx context.Context) error {
 
 // serve runs all routes until ctx ends.
 func (r *Repeater) serve(ctx context.Context) error {
-	hosts, err := r.startHosts(ctx)
+	hosts, err := r.now.Load().startHosts(ctx)
 	defer func() {
 		for _, h := range hosts {
 			closeBounded(h)
@@ -277,20 +318,23 @@ func (r *Repeater) serve(ctx context.Context) error {
 		}
 	}()
 	watch, over := context.WithCancel(ctx)
-	var wg, watches sync.WaitGroup
+	var watches sync.WaitGroup
 	r.watchAddresses(watch, &watches)
 	watches.Go(func() { r.clock.watch(watch) })
-	for _, f := range r.flows {
-		wg.Go(func() { f.run(ctx) })
+	for _, f := range r.flows() {
+		f.launch(ctx)
 	}
-	wg.Wait()
+	r.takeReloads(ctx, watch, &watches)
+	for _, f := range r.flows() {
+		<-f.ended
+	}
 	over()
 	watches.Wait()
 	return nil
 }
 
 // startHosts starts what the file embeds.
-func (r *Repeater) startHosts(ctx context.Context) (hosts []io.Closer, err error) {
+func (r *wiring) startHosts(ctx context.Context) (hosts []io.Closer, err error) {
 	for name, b := range r.table.Brokers {
 		h, ok := r.kinds[b.Kind].(adapters.Host)
 		if !ok {
@@ -309,8 +353,9 @@ func (r *Repeater) startHosts(ctx context.Context) (hosts []io.Closer, err error
 
 // Status returns a snapshot in file order of the sources.
 func (r *Repeater) Status() Status {
-	s := Status{Repeater: r.opts.Name, Hash: r.table.Hash, Started: r.started, Clock: r.clock.status(), Spool: r.journal.status()}
-	for _, f := range r.flows {
+	w := r.now.Load()
+	s := Status{Repeater: r.opts.Name, Hash: w.table.Hash, Started: r.started, Clock: r.clock.status(), Spool: r.journal.status()}
+	for _, f := range w.flows() {
 		s.Routes = append(s.Routes, f.status()...)
 	}
 	if s.Spool != nil {

@@ -115,8 +115,8 @@ func (t *replies) status() BridgeStatus {
 
 // bridges lists those that run, in file order.
 func (r *Repeater) bridges() (out []BridgeStatus) {
-	for _, b := range r.table.Bridges {
-		if t := r.tables[b.Name]; t != nil {
+	for _, b := range r.Table().Bridges {
+		if t := r.now.Load().tables[b.Name]; t != nil {
 			out = append(out, t.status())
 		}
 	}
@@ -125,7 +125,7 @@ func (r *Repeater) bridges() (out []BridgeStatus) {
 
 // entries is how many records of the journal are entries of tables.
 func (r *Repeater) entries() (n uint64) {
-	for _, t := range r.tables {
+	for _, t := range r.now.Load().tables {
 		if l := t.lane; l != nil && l.store != nil {
 			l.mu.Lock()
 			n += l.store.backlog()

@@ -19,7 +19,7 @@ import (
 const repliesLane = routes.RepliesName
 
 // repliesOf is the table of a route's bridge; nil if it has none.
-func (r *Repeater) repliesOf(run *routeRun, ids *identity) *replies {
+func (r *wiring) repliesOf(run *routeRun, ids *identity) *replies {
 	b := run.route.Asks
 	if b == nil {
 		b = run.route.Answers
@@ -39,7 +39,7 @@ func (r *Repeater) repliesOf(run *routeRun, ids *identity) *replies {
 }
 
 // newTable makes the lane that keeps the entries.
-func (r *Repeater) newTable(run *routeRun, t *replies, ids *identity) *lane {
+func (r *wiring) newTable(run *routeRun, t *replies, ids *identity) *lane {
 	own := *run.route
 	own.Spool, own.Order, own.Delivery, own.Expired = routes.RouteSpool{Mode: routes.SpoolAlways}, routes.OrderSource, routes.AtLeastOnce, routes.ExpiredDeliver
 	of := *run
@@ -79,7 +79,7 @@ func (t *replies) unwrite(e *asked) {
 
 // readReplies reads the tables back from the journal.
 func (r *Repeater) readReplies(ctx context.Context) error {
-	for _, f := range r.flows {
+	for _, f := range r.flows() {
 		for _, run := range f.routes {
 			if t := run.replies; t != nil && run.route.Asks != nil && t.lane != nil {
 				if err := t.read(ctx, run.lanes); err != nil {

@@ -60,7 +60,7 @@ func (r *Repeater) Resolve(ctx context.Context, lane string, a Action, reason st
 
 // lane finds one by its name, those for dead letters too; nil if there is none.
 func (r *Repeater) lane(name string) *lane {
-	for _, f := range r.flows {
+	for _, f := range r.flows() {
 		for _, run := range f.routes {
 			for _, l := range run.lanes {
 				if l.name == name {

@@ -2,6 +2,7 @@ package repeater_test
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -411,7 +412,13 @@ func TestC19_SpoolOfAnotherDirectoryIsRefused(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return rep.Run(t.Context()) // without a route it opens and closes the spool
+		ctx, stop := context.WithCancel(t.Context())
+		defer stop()
+		done := make(chan error, 1)
+		go func() { done <- rep.Run(ctx) }()
+		_, _ = rep.Reload(ctx, table, true) // answered when the spool is open
+		stop()
+		return <-done
 	}
 	if err := open("one", false); err != nil {
 		t.Fatal(err)

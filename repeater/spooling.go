@@ -3,6 +3,7 @@ package repeater
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
 	"github.com/posthouse/posthouse/internal/failpoint"
@@ -90,7 +91,7 @@ func (b *store) appendOnce(work context.Context, its []*item) {
 		answerAll(its, itemConfirmed)
 	}
 	failpoint.HitIf(b.l.replies != nil, "C21")
-	first, err := b.j.Append(work, recs...)
+	first, err := b.append(work, recs)
 	var part *spool.PartError
 	if errors.As(err, &part) {
 		b.l.replies.wrote(its[:part.Written], first)
@@ -112,9 +113,30 @@ func (b *store) appendOnce(work context.Context, its []*item) {
 		b.l.log.Error(msgAppend, "messages", len(its), "err", err)
 		b.landed(its) // nothing of it is answered; whether it is there shows at the next start
 	case work.Err() != nil:
+		b.torn = true
 		b.landed(its)
 	default:
 		b.broken(its, err)
+	}
+}
+
+// append is Lane.Append, and what goes on when work ends before it is counted in b.writes.
+func (b *store) append(work context.Context, recs []spool.Record) (first uint64, err error) {
+	type answer struct {
+		first uint64
+		err   error
+	}
+	c := make(chan answer, 1)
+	b.writes.Add(1)
+	if err := b.j.AppendAsync(work, recs, func(first uint64, err error) { c <- answer{first, err}; b.writes.Done() }); err != nil {
+		b.writes.Done()
+		return 0, err
+	}
+	select {
+	case a := <-c:
+		return a.first, a.err
+	case <-work.Done():
+		return 0, fmt.Errorf("append to lane %q: %w: %w", b.l.name, spool.ErrUnknown, work.Err())
 	}
 }
 

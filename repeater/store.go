@@ -3,6 +3,7 @@ package repeater
 import (
 	"errors"
 	"slices"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -34,6 +35,8 @@ type store struct {
 	rate    *rate.Limiter // of draining, nil = no bound
 	first   uint64        // records before it are of an earlier life
 
+	writes sync.WaitGroup // appends that have not come back
+
 	head  atomic.Pointer[age] // of the oldest record, as status saw it last
 	fold  fold                // of lines about troubles that go on
 	grow  *worker             // there may be something to append
@@ -61,6 +64,7 @@ type store struct {
 	held      map[uint64]time.Time // refused by the target, and when they are tried again
 	refused   map[uint64]refusal   // what is known of them, and of those under way again
 	unsure    map[uint64]bool      // sent with unknown outcome
+	elsewhere map[uint64]bool      // sent with unknown outcome to a place that the lane had before a reload
 	firsts    map[uint64]time.Time // of these: when they were first sent, in this life
 	sent      uint64               // records up to here may have been sent in an earlier life
 	doubtful  int                  // and so many behind them
@@ -76,6 +80,8 @@ type store struct {
 	passed    uint64               // the reader in order of the target in use is behind this record
 	tried     uint64               // the highest record of a transaction that was begun
 	certain   bool                 // a second send is recognised, or there is none: nothing is flagged
+	taken     bool                 // a store that came after this one has its records
+	torn      bool                 // an append was under way when the work ended: its messages are with their source, and may be here
 	exact     bool                 // a record is marked done only when its settle is confirmed
 }
 
@@ -317,6 +323,7 @@ func (b *store) done(seq uint64) {
 	b.freeKey(seq)
 	b.closeHole(seq)
 	delete(b.unsure, seq)
+	delete(b.elsewhere, seq)
 	delete(b.firsts, seq)
 	delete(b.refused, seq)
 	b.marks.kick()

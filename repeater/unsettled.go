@@ -344,7 +344,7 @@ func (b *store) keeps(seq uint64) bool {
 
 // awaiting is how many records of all lanes are with their targets and wait for their settle.
 func (r *Repeater) awaiting() (n uint64) {
-	for _, f := range r.flows {
+	for _, f := range r.flows() {
 		for _, l := range f.lanes() {
 			l.mu.Lock()
 			if l.store != nil {
@@ -358,6 +358,9 @@ func (r *Repeater) awaiting() (n uint64) {
 
 // release notes that the source will not give out the message of record seq again.
 func (b *store) release(seq uint64) {
+	if b == nil {
+		return
+	}
 	b.l.mu.Lock()
 	arrived := b.settling[seq]
 	delete(b.settling, seq)
