@@ -1,7 +1,6 @@
 package repeater
 
 import (
-	"hash/fnv"
 	"math"
 	"sync"
 
@@ -146,24 +145,11 @@ func (c *chooser) next(ls []*lane) (best *lane) {
 func highest(ls []*lane, value string) (best *lane) {
 	most := math.Inf(-1)
 	for _, l := range ls {
-		if s := float64(l.target.Weight) / -math.Log(draw(l.target.Name, value)); best == nil || s > most {
+		if s := routes.Rendezvous(l.target.Name, l.target.Weight, value); best == nil || s > most {
 			best, most = l, s
 		}
 	}
 	return best
-}
-
-// draw is a number between 0 and 1, both excluded, that hangs on name and value alone.
-func draw(name, value string) float64 {
-	h := fnv.New64a()
-	_, _ = h.Write([]byte(name)) // a hash never fails
-	_, _ = h.Write([]byte{0})
-	_, _ = h.Write([]byte(value))
-	x := h.Sum64() // FNV alone is not even in its high bits: the end of MurmurHash3 mixes them
-	x = (x ^ x>>33) * 0xff51afd7ed558ccd
-	x = (x ^ x>>33) * 0xc4ceb9fe1a85ec53
-	x ^= x >> 33
-	return (float64(x>>11) + 0.5) / (1 << 53)
 }
 
 // unchosen decides about a message for which no lane can be chosen: what the route says of a filter that fails. Where that

@@ -81,16 +81,23 @@ func (r *Route) judge(m *adapters.Message) Decision {
 	return Decision{Verdict: Taken}.edited(r, m)
 }
 
-// edited works out the edits of a message that is taken. With OnFilterError match those that fail are left out.
+// edited works out what else the route asks of a message that is taken: its edits, and the value by which a target is
+// chosen. With OnFilterError match, edits that fail are left out.
 func (d Decision) edited(r *Route, m *adapters.Message) Decision {
-	if d.Verdict != Taken || len(r.Edits) == 0 {
+	if d.Verdict != Taken {
 		return d
 	}
-	edits, err := r.edit(m)
-	if d.Edits = edits; err == nil {
+	var failed error
+	if len(r.Edits) > 0 {
+		d.Edits, failed = r.edit(m)
+	}
+	if e := r.Sharing.Affinity; failed == nil && e != nil && r.ByOne() {
+		_, failed = e.String(m, r.Name)
+	}
+	if failed == nil {
 		return d
 	}
-	return r.OnFilterError.decide(edits, err)
+	return r.OnFilterError.decide(d.Edits, failed)
 }
 
 // decide is what becomes of a message on which an expression has failed.

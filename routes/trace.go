@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/posthouse/posthouse/adapters"
@@ -35,7 +34,9 @@ type Arrival struct {
 // A RouteSay is what one route makes of a message.
 type RouteSay struct {
 	Route   string   `json:"route"`
-	Says    string   `json:"says"` // takes, no, preceded, skips, dead-letter, stops, echo, loop
+	By      string   `json:"served_by,omitempty"` // the repeaters that run it, where the file has some
+	Says    string   `json:"says"`                // takes, no, preceded, skips, dead-letter, stops, echo, loop
+	Reason  string   `json:"reason,omitempty"`    // of a dead letter
 	Error   string   `json:"error,omitempty"`
 	Filter  *Term    `json:"filter,omitempty"`
 	Set     []Looked `json:"set,omitempty"` // headers that its targets get
@@ -57,11 +58,14 @@ const (
 
 // A Sent is a message on one lane of a route that takes it.
 type Sent struct {
-	Lane   string    `json:"lane"`
-	Target string    `json:"target"` // BROKER/NAME
-	Key    *string   `json:"key,omitempty"`
-	Error  string    `json:"error,omitempty"` // it cannot be made into one for the target
-	Next   []Arrival `json:"next,omitempty"`  // where a route of the file reads what arrives there
+	Lane    string    `json:"lane"`
+	Target  string    `json:"target"`            // BROKER/NAME
+	Share   string    `json:"share,omitempty"`   // where each message goes to one of several: how it comes to this one
+	Standby bool      `json:"standby,omitempty"` // it gets messages only while others are away
+	Key     *string   `json:"key,omitempty"`
+	Note    string    `json:"note,omitempty"`
+	Error   string    `json:"error,omitempty"` // it cannot be made into one for the target
+	Next    []Arrival `json:"next,omitempty"`  // where a route of the file reads what arrives there
 }
 
 // The most of a trace that is shown. max_hops ends every way; several targets at every hop multiply.
@@ -111,6 +115,9 @@ func (tr *tracer) arrive(rs []*Route, m *adapters.Message, depth int) Arrival {
 
 func (tr *tracer) say(r *Route, d Decision, m *adapters.Message, depth int) RouteSay {
 	say := RouteSay{Route: r.Name, Says: []string{SayNo, SayPreceded, SayTakes, SaySkips, SayDead, SayStops}[d.Verdict]}
+	if len(tr.t.Repeaters) > 0 {
+		say.By = tr.t.ServedBy(r)
+	}
 	if d.Err != nil {
 		say.Error = d.Err.Error()
 	}
@@ -118,12 +125,21 @@ func (tr *tracer) say(r *Route, d Decision, m *adapters.Message, depth int) Rout
 		term := r.Filter.Terms(m, r.Name)
 		say.Filter = &term
 	}
+	if d.Verdict == SetAside {
+		say.Reason = reasonFilter
+	}
 	if d.Verdict != Taken {
 		return say
 	}
 	hop := r.hopAt(tr.o.Repeater)
 	if round := r.Round(m.Track.Path, hop); round != Onward {
-		say.Says = map[Round]string{Echo: SayEcho, Loop: SayLoop}[round]
+		if say.Says = SayEcho; round == Loop {
+			say.Says, say.Reason = SayLoop, reasonLoop
+		}
+		return say
+	}
+	if err := r.unanswerable(m); err != nil {
+		say.Says, say.Reason, say.Error = SayDead, reasonTarget, err.Error()
 		return say
 	}
 	for _, e := range d.Edits {
@@ -133,8 +149,11 @@ func (tr *tracer) say(r *Route, d Decision, m *adapters.Message, depth int) Rout
 			say.Set = append(say.Set, Looked{Name: e.Name, Value: shownValue(e.V)})
 		}
 	}
-	for i := range r.To {
-		say.Targets = append(say.Targets, tr.send(r, &r.To[i], m.WithEdits(d.Edits), hop, depth))
+	for _, c := range r.choices(m) {
+		sent := Sent{Lane: r.Name + "/" + c.lane, Target: c.to.Addr.String(), Share: c.share, Standby: c.standby}
+		if say.Targets = append(say.Targets, sent); !c.standby {
+			tr.send(&say.Targets[len(say.Targets)-1], r, c.to, m.WithEdits(d.Edits), hop, depth)
+		}
 	}
 	return say
 }
@@ -148,16 +167,22 @@ func shownValue(v adapters.Value) string {
 }
 
 // send makes of m what the target would get, and follows it from there.
-func (tr *tracer) send(r *Route, to *Target, m *adapters.Message, hop string, depth int) Sent {
-	s := Sent{Lane: r.Name + "/" + to.Name, Target: to.Addr.String()}
+func (tr *tracer) send(s *Sent, r *Route, to *Target, m *adapters.Message, hop string, depth int) {
+	if r.Answers != nil && r.Answers.Table() {
+		s.Note = "a reply goes where its request has asked for it"
+		return
+	}
 	there, err := tr.fit(r, to, m, hop)
 	switch {
 	case errors.Is(err, bridge.ErrExpired):
 		s.Error = "its expiry has passed: " + r.Expired.text()
-		return s
+		return
 	case err != nil:
 		s.Error = err.Error()
-		return s
+		return
+	}
+	if r.Asks != nil && r.Asks.Mode != ReplyKeep {
+		s.Note = "its reply is expected at " + r.Asks.ReplyFrom.Name
 	}
 	if there.Key != nil {
 		key := shown(string(there.Key))
@@ -169,11 +194,10 @@ func (tr *tracer) send(r *Route, to *Target, m *adapters.Message, hop string, de
 		}
 		if tr.seen >= mostArrivals || depth >= deepest {
 			tr.cut = true
-			return s
+			return
 		}
 		s.Next = append(s.Next, tr.arrive(rs, tr.restore(rs[0].From.Broker, there), depth+1))
 	}
-	return s
 }
 
 // fit is what a lane does before it sends.
@@ -197,7 +221,13 @@ func (tr *tracer) fit(r *Route, to *Target, m *adapters.Message, hop string) (*a
 	if r.Expired == ExpiredDeliver {
 		own.Expires = 0
 	}
-	out, _, err := bridge.Fit(&own, tr.headers(to.Addr.Broker), bridge.Options{}, tr.o.Now)
+	o := bridge.Options{}
+	if r.Asks != nil {
+		if o.ReplyTo = r.Asks.ReplyFrom; r.Asks.Mode == ReplyKeep {
+			o.ReplyTo = m.ReplyTo
+		}
+	}
+	out, _, err := bridge.Fit(&own, tr.headers(to.Addr.Broker), o, tr.o.Now)
 	return out, err
 }
 
@@ -214,109 +244,4 @@ func (tr *tracer) restore(broker string, m *adapters.Message) *adapters.Message 
 func (tr *tracer) headers(broker string) adapters.Headers {
 	b := tr.t.Brokers[broker]
 	return tr.o.Kinds[b.Kind].Capabilities(b.Config).Headers
-}
-
-// Sources lists the sources of the enabled routes as BROKER/NAME.
-func (t *Table) Sources() (names []string) {
-	for _, rs := range t.Flows() {
-		if n := rs[0].From.String(); !slices.Contains(names, n) {
-			names = append(names, n)
-		}
-	}
-	return names
-}
-
-// Summary is the trace in one line: the routes that take the message, and where it comes to rest.
-func (t Trace) Summary() string {
-	if takers := t.takers(); len(takers) > 0 {
-		return fmt.Sprintf("taken by %s; it ends at %s", strings.Join(takers, ", "), sorted(t.ends()))
-	}
-	return "no route takes it"
-}
-
-// Text is the trace as people read it.
-func (t Trace) Text() string {
-	var b strings.Builder
-	for _, a := range t.Sources {
-		a.text(&b, "")
-	}
-	if t.Cut {
-		b.WriteString("... the way goes on: what is behind this is not shown\n")
-	}
-	return b.String()
-}
-
-func (a Arrival) text(b *strings.Builder, in string) {
-	fmt.Fprintf(b, "%sat %s\n", in, a.At)
-	for _, s := range a.Routes {
-		s.text(b, in+"  ")
-	}
-	if a.Unrouted != "" {
-		fmt.Fprintf(b, "%s  no route takes it: %s\n", in, map[Unrouted]string{UnroutedDeadLetter: "dead letter, reason unroutable",
-			UnroutedLeave: "it goes back to the source after a pause", UnroutedSkip: "it is settled and counted as filtered"}[a.Unrouted])
-	}
-}
-
-func (s RouteSay) text(b *strings.Builder, in string) {
-	says := map[string]string{SayTakes: "takes it", SayNo: "no", SayPreceded: "not asked: another route takes it", SaySkips: "skips it: on_filter_error",
-		SayDead: "dead letter: on_filter_error", SayStops: "stops at it: on_filter_error", SayEcho: "leaves it out: an echo, it has been at the target already", SayLoop: "dead letter, reason loop: it has been on this route before, or on too many"}[s.Says]
-	fmt.Fprintf(b, "%sroute %s: %s\n", in, s.Route, says)
-	if s.Error != "" && (s.Filter == nil || s.Filter.Says != SaysFail) { // else its term says it
-		fmt.Fprintf(b, "%s  error      %s\n", in, clip(s.Error))
-	}
-	if s.Filter != nil {
-		s.Filter.text(b, in+"  ", "filter")
-	}
-	for _, h := range s.Set {
-		fmt.Fprintf(b, "%s  set        %s = %s\n", in, clip(h.Name), h.Value)
-	}
-	for _, n := range s.Unset {
-		fmt.Fprintf(b, "%s  unset      %s\n", in, clip(n))
-	}
-	for _, t := range s.Targets {
-		t.text(b, in+"  ")
-	}
-}
-
-func (t Term) text(b *strings.Builder, in, word string) {
-	fmt.Fprintf(b, "%s%-10s %-9s  %s\n", in, word, t.Says, clip(t.Source))
-	for _, l := range t.Seen {
-		value := l.Value
-		if l.Error != "" {
-			value = "cannot be read: " + l.Error
-		}
-		fmt.Fprintf(b, "%s%-21s  %s = %s\n", in, "", clip(l.Name), clip(value))
-	}
-	if t.Error != "" {
-		fmt.Fprintf(b, "%s%-21s  %s\n", in, "", clip(t.Error))
-	}
-	for _, sub := range t.Terms {
-		sub.text(b, in+"  ", t.Op)
-	}
-}
-
-func (s Sent) text(b *strings.Builder, in string) {
-	line := fmt.Sprintf("%sto         %s, lane %s", in, s.Target, s.Lane)
-	if s.Key != nil {
-		line += ", key " + *s.Key
-	}
-	if s.Error != "" {
-		line += ": not sent: " + clip(s.Error)
-	}
-	b.WriteString(line + "\n")
-	for _, a := range s.Next {
-		a.text(b, in+"  ")
-	}
-}
-
-// Text is the term, with its parts, as people read it.
-func (t Term) Text() string {
-	var b strings.Builder
-	for _, sub := range t.Terms {
-		sub.text(&b, "  ", t.Op)
-	}
-	if len(t.Terms) == 0 {
-		t.text(&b, "  ", "term")
-	}
-	return b.String()
 }

@@ -205,3 +205,47 @@ func TestEval(t *testing.T) {
 		t.Errorf("no answer: %v", err)
 	}
 }
+
+// TestTraceOfShares: which of several targets a message goes to, and where a bridge lets a request through.
+func TestTraceOfShares(t *testing.T) {
+	table := loadText(t, `version: 1
+brokers: { a: { type: amqp, addresses: [amqp://h] } }
+spool: { dir: /d }
+routes:
+  - { name: weighted, from: { broker: a, queue: w }, distribute: weighted, to: [{ broker: a, queue: w1, weight: 3 }, { broker: a, queue: w2, weight: 1 }, { broker: a, queue: w3, weight: 0 }, { broker: a, queue: w4, weight: 5, priority: 2 }] }
+  - { name: affine, from: { broker: a, queue: f }, distribute: affinity, affinity: msg.header.s, to: [{ broker: a, queue: f1 }, { broker: a, queue: f2 }] }
+  - { name: failing, from: { broker: a, queue: f }, distribute: affinity, affinity: 'string(int(msg.header.n))', to: [{ broker: a, queue: g1 }, { broker: a, queue: g2 }] }
+  - { name: over, from: { broker: a, queue: o }, distribute: failover, to: [{ broker: a, queue: o1 }, { broker: a, queue: o2 }] }
+bridges:
+  - { name: ask, request: { from: { broker: a, queue: q1 }, to: { broker: a, queue: q2 } }, reply: { from: { broker: a, queue: p1 }, to: { broker: a, queue: p2 } } }
+`)
+	m := &adapters.Message{Props: []adapters.Prop{{Name: "s", V: adapters.String("x")}}, ReplyTo: adapters.Addr{Name: "elsewhere"}}
+	for queue, want := range map[string]string{
+		"w":  "to         a/w1, lane weighted/a, 3 of 4 messages\n    to         a/w2, lane weighted/a-2, 1 of 4 messages\n",
+		"o":  "to         a/o1, lane over/failover, while it can be reached\n    to         a/o2, lane over/failover, while those before it are away\n",
+		"f":  "route failing: dead letter, reason filter-error\n    error      expression string(int(msg.header.n))",
+		"q1": "route ask.request: dead letter, reason target-not-allowed\n    error      reply address \"elsewhere\"",
+		"p1": "to         a/p2, lane ask.reply/a: a reply goes where its request has asked for it\n",
+	} {
+		trace := table.Trace(m, func(a adapters.Address, _ []*Route) bool { return a.Name == queue }, options())
+		if !strings.Contains(trace.Text(), want) {
+			t.Errorf("%s: no %q in\n%s", queue, want, trace.Text())
+		}
+		if n := len(trace.targets()); queue == "o" && n != 1 || queue == "w" && n != 2 || queue == "f" && n != 1 {
+			t.Errorf("%s: targets %v", queue, trace.targets())
+		}
+	}
+	m.ReplyTo.Name = ""
+	if got := table.Trace(m, func(a adapters.Address, _ []*Route) bool { return a.Name == "q1" }, options()).Text(); !strings.Contains(got, "lane ask.request/a: its reply is expected at p1") {
+		t.Errorf("a request:\n%s", got)
+	}
+	counts := map[string]int{}
+	for i := range 200 {
+		m := &adapters.Message{Props: []adapters.Prop{{Name: "s", V: adapters.String(fmt.Sprint(i))}, {Name: "n", V: adapters.String("1")}}}
+		trace := table.Trace(m, func(a adapters.Address, _ []*Route) bool { return a.Name == "f" }, options())
+		counts[trace.targets()[0]]++
+	}
+	if counts["a/f1"] < 50 || counts["a/f2"] < 50 {
+		t.Errorf("200 values are spread %v", counts)
+	}
+}

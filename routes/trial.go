@@ -83,7 +83,7 @@ func expectShape() *Shape {
 		{Name: "routes", Type: Plain, Doc: "The routes that take it where it is received; [] for none."},
 		{Name: "targets", Type: Plain, Doc: "BROKER/NAME of each place to which they send it."},
 		{Name: "ends", Type: Plain, Doc: "BROKER/NAME of each place where it comes to rest, over all brokers of the file."},
-		{Name: "dead_letter", Type: Word, Words: []string{"none", reasonFilter, reasonLoop, reasonUnroutable}, Doc: "Why it becomes a dead letter where it is received."},
+		{Name: "dead_letter", Type: Word, Words: []string{"none", reasonFilter, reasonLoop, reasonUnroutable, reasonTarget}, Doc: "Why it becomes a dead letter where it is received."},
 		{Name: "headers", Type: Plain, Doc: "Headers that every target gets, by name."},
 		{Name: "without", Type: Plain, Doc: "Headers that no target gets."},
 	}}
@@ -93,6 +93,7 @@ func expectShape() *Shape {
 const (
 	reasonFilter     = "filter-error"
 	reasonLoop       = "loop"
+	reasonTarget     = "target-not-allowed"
 	reasonUnroutable = "unroutable"
 )
 
@@ -246,8 +247,8 @@ func (tr *Trial) arrived(t *Table, o TraceOptions) map[string]*adapters.Message 
 			if d.Verdict != Taken || rs[i].Round(tr.Message.Track.Path, rs[i].hopAt(o.Repeater)) != Onward {
 				continue
 			}
-			for _, to := range rs[i].To {
-				out[rs[i].Name+"/"+to.Name] = tr.Message.WithEdits(d.Edits).Edited()
+			for _, c := range rs[i].choices(tr.Message) {
+				out[rs[i].Name+"/"+c.lane] = tr.Message.WithEdits(d.Edits).Edited()
 			}
 		}
 	}
@@ -290,7 +291,7 @@ func (t Trace) targets() (names []string) {
 	for _, a := range t.Sources {
 		for _, s := range a.Routes {
 			for _, to := range s.Targets {
-				if to.Error == "" {
+				if to.Error == "" && !to.Standby {
 					names = append(names, to.Target)
 				}
 			}
@@ -308,12 +309,23 @@ func (t Trace) ends() (names []string) {
 	return names
 }
 
+// rests reports whether a message comes to rest at its target: no route reads there, or only such that leave it out as an
+// echo.
+func (s Sent) rests() bool {
+	for _, next := range s.Next {
+		for _, r := range next.Routes {
+			if r.Says != SayEcho {
+				return false
+			}
+		}
+	}
+	return true
+}
+
 func (a Arrival) ends() (names []string) {
 	for _, s := range a.Routes {
 		for _, to := range s.Targets {
-			switch {
-			case to.Error != "":
-			case len(to.Next) == 0:
+			if to.Error == "" && !to.Standby && to.rests() {
 				names = append(names, to.Target)
 			}
 			for _, next := range to.Next {
@@ -334,11 +346,8 @@ func (t Trace) deadLetter() string {
 			return reasonUnroutable
 		}
 		for _, s := range a.Routes {
-			switch s.Says {
-			case SayDead:
-				return reasonFilter
-			case SayLoop:
-				return reasonLoop
+			if s.Reason != "" {
+				return s.Reason
 			}
 		}
 	}

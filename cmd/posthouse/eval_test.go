@@ -71,7 +71,7 @@ func TestTestCommand(t *testing.T) {
 		t.Fatal(err, "no table of messages")
 	}
 	posthouse(t, append([]string{"test"}, files...)...).want(t, 0, "all as expected")
-	src, err := os.ReadFile(files[0])
+	src, err := os.ReadFile("../../examples/tests/routing.yaml")
 	if err != nil {
 		t.Fatal(err)
 	}
