@@ -40,7 +40,7 @@ func (f *flow) laneStop(ctx context.Context) (context.Context, context.CancelFun
 
 // keepBack moves what would be settled first to what is released, once the repeater stops: it cannot be sent any more.
 func (s *session) keepBack(done map[adapters.Outcome][]*parcel) {
-	if !s.stopping.Load() {
+	if !s.stopping() {
 		return
 	}
 	var accepted []*parcel

@@ -23,10 +23,9 @@ func (b *store) feeding(post context.Context) (end func()) {
 	b.feeder = w
 	b.l.mu.Unlock()
 	w.kick()
-	ended := context.AfterFunc(post, w.kick)
-	return func() {
+	return func() { // post has ended
+		w.kick()
 		<-w.over
-		ended()
 	}
 }
 

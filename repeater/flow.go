@@ -163,9 +163,8 @@ func (f *flow) serve(ctx, work context.Context, home <-chan struct{}, src adapte
 	defer giveUp()
 	rctx, stop := context.WithCancel(ctx)
 	defer stop()
-	defer context.AfterFunc(ctx, func() { s.stopping.Store(true) })()
+	s.stopping = func() bool { return ctx.Err() != nil }
 	s.settler = newWorker(func() (over bool) { return f.settleAll(work, s, stop) })
-	defer context.AfterFunc(work, s.settler.kick)()
 	looks := []func(){f.probe(rctx, s, stop), f.watchSlow(rctx, s), f.unsettled.calm(rctx, s)}
 	var wg sync.WaitGroup
 	if home != nil {
@@ -184,7 +183,12 @@ func (f *flow) serve(ctx, work context.Context, home <-chan struct{}, src adapte
 	}
 	stop()
 	s.finish()
-	<-s.settler.over
+	select {
+	case <-s.settler.over:
+	case <-work.Done():
+		s.settler.kick()
+		<-s.settler.over
+	}
 	for _, end := range looks {
 		end()
 	}

@@ -52,6 +52,11 @@ type opening func(ctx context.Context, addresses []string) (any, error)
 // ends of the gate wait; what is wrong with one end only (no right, no such queue) is retried slowly by that end alone.
 // home is closed when the end shall be closed and opened again, because its broker's first address is back; it may be nil.
 func (g *gate) open(ctx context.Context, e *end, try opening) (home <-chan struct{}, err error) {
+	aside(func() { home, err = g.keepTrying(ctx, e, try) })
+	return home, err
+}
+
+func (g *gate) keepTrying(ctx context.Context, e *end, try opening) (home <-chan struct{}, err error) {
 	for denied := 0; ; {
 		if err := g.trouble(); err != nil {
 			e.set(LinkDown, err)

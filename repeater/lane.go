@@ -107,12 +107,10 @@ func (l *lane) keep(work context.Context) (end func()) {
 	work, over := context.WithCancel(work)
 	b.grow.start(func() bool { return b.appendAll(work) })
 	b.marks.start(func() bool { return b.markAll(work) })
-	gaveUp := context.AfterFunc(work, b.grow.kick)
 	return func() {
 		l.close()
-		b.grow.kick()
+		b.grow.kick() // it does not wait for anything any more, but for room, and for that not longer than work
 		<-b.grow.over
-		gaveUp()
 		over()
 		b.marks.kick()
 		<-b.marks.over

@@ -153,7 +153,11 @@ func (m *metrics) Collect(c chan<- prometheus.Metric) {
 	}
 	for _, l := range m.lanes {
 		for _, s := range m.ofLanes {
-			send(s.desc, s.of(l), append([]string{l.route, l.target}, s.extra...)...)
+			n := s.of(l)
+			if l.target == deadLane { // every route has one, and most have nothing to count
+				n = n.used()
+			}
+			send(s.desc, n, append([]string{l.route, l.target}, s.extra...)...)
 		}
 	}
 }

@@ -15,7 +15,7 @@ import (
 type session struct {
 	src      adapters.Source
 	received atomic.Int64
-	stopping atomic.Bool
+	stopping func() bool
 	owed     *debt          // shared with the sessions before
 	renew    time.Time      // a careful session ends when nothing is open after this; zero = it does not
 	parked   sync.WaitGroup // refused parcels that wait out their pause

@@ -20,23 +20,17 @@ const spaceTick = time.Second
 // go with every message.
 const resumeBelow = 0.9
 
-// appendAll writes what has come in to the journal. It reports whether the lane is closed and nothing is left, or work has
-// ended. One append runs at a time, so that a failed one can be tried again without losing the order.
+// appendAll writes what has come in to the journal. It reports whether the lane is closed and nothing is left. One append runs
+// at a time, so that a failed one can be tried again without losing the order. When work has ended nothing more is written.
 func (b *store) appendAll(work context.Context) (over bool) {
-	for {
+	for work.Err() == nil {
 		its, over := b.tryNext()
-		switch {
-		case len(its) > 0:
-			b.appendOnce(work, its)
-		case over:
-			return true
-		case work.Err() != nil:
-			b.giveUp()
-			return true
-		default:
-			return false
+		if len(its) == 0 {
+			return over
 		}
+		b.appendOnce(work, its)
 	}
+	return b.giveUp()
 }
 
 func (b *store) tryNext() (its []*item, over bool) {
@@ -261,13 +255,14 @@ func (b *store) fail(err error) {
 	b.l.mu.Unlock()
 }
 
-// giveUp returns what could not be appended in time.
-func (b *store) giveUp() {
+// giveUp returns what could not be appended in time, and reports whether the lane is closed.
+func (b *store) giveUp() (closed bool) {
 	b.l.mu.Lock()
 	its := b.incoming
-	b.incoming = nil
+	b.incoming, closed = nil, b.l.closed
 	b.l.mu.Unlock()
 	answerAll(its, itemReturned)
+	return closed
 }
 
 // markAll brings the done marks that there are to the disk, and reports whether work has ended. Every lane's marks share one

@@ -97,6 +97,9 @@ func (g *spoolGauges) journal(gauge emit, s *SpoolStatus) {
 
 func (g *spoolGauges) lane(gauge emit, l LaneStatus, route, target string) {
 	gauge(g.messages, float64(l.Spooled), route, target)
+	if target == deadLane && l.Spooled == 0 {
+		return
+	}
 	gauge(g.messageBytes, float64(l.SpooledBytes), route, target)
 	gauge(g.limit, float64(l.Limit), route, target)
 	var at float64

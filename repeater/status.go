@@ -144,7 +144,7 @@ func (l *lane) note(why error) {
 	if why != nil {
 		attrs = append(attrs, "err", why)
 	}
-	l.log.Info(msgLane, attrs...)
+	aside(func() { l.log.Info(msgLane, attrs...) })
 	l.shown, l.since = s, time.Now()
 }
 

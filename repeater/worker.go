@@ -87,3 +87,14 @@ func every(ctx context.Context, d time.Duration, f func() (more bool)) (stop fun
 		}
 	}
 }
+
+// aside calls f on a goroutine of its own and waits for it. A stack that has grown for a deep call shrinks late or never: what
+// will wait for long makes its deep calls aside.
+func aside(f func()) {
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		f()
+	}()
+	<-done
+}

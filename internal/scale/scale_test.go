@@ -250,14 +250,15 @@ func TestTenThousandRoutes(t *testing.T) {
 	for _, what := range []string{"first start", "start"} {
 		d := start(t, path, file)
 		up := d.attached(t, 2*n)
-		page := d.get(t, "/metrics")
 		rss := d.resident(t)
-		t.Logf("%s: up in %v; %d MiB resident, %.1f KiB a route; %.0f goroutines, %d sockets, cpu %.2fs", what, up.Round(time.Millisecond),
-			rss>>20, float64(rss-150<<20)/1024/float64(n), metric(page, "go_goroutines"), d.sockets(t), metric(page, "process_cpu_seconds_total"))
 		if *linger > 0 {
 			<-time.After(*linger)
 			t.Logf("later: %d MiB", d.resident(t)>>20)
 		}
+		page := d.get(t, "/metrics")
+		t.Logf("%d series, %d MiB after that", strings.Count(string(page), "\nposthouse_"), d.resident(t)>>20)
+		t.Logf("%s: up in %v; %d MiB resident, %.1f KiB a route; %.0f goroutines, %d sockets, cpu %.2fs", what, up.Round(time.Millisecond),
+			rss>>20, float64(rss-150<<20)/1024/float64(n), metric(page, "go_goroutines"), d.sockets(t), metric(page, "process_cpu_seconds_total"))
 		move(t, at, n)
 		t.Logf("all moved: %d MiB; stop %v", d.resident(t)>>20, d.stop(t).Round(time.Millisecond))
 	}
