@@ -28,7 +28,7 @@ admin: { listen: 127.0.0.1:0 }
 `
 
 const (
-	hugeMessages = 4
+	hugeMessages = 8
 	hugeMemory   = 1 << 30 // of the daemon, at most; 700 to 790 MiB were seen, some eleven times a message
 )
 
