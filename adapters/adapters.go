@@ -181,7 +181,16 @@ type Address struct {
 	Form    Form    //
 	Name    string  // as the operator wrote it; the adapter brings it into the broker's form
 	Options Options // the end's own keys: subscription, exclusive, subject, start_at, group
+
+	// Dynamic, of a target where Capabilities.Dynamic says that there can be such: Name is only how the names begin, and
+	// every message says where it goes, in Dest, which begins with it. The order holds within each place.
+	Dynamic bool
 }
 
-// String is BROKER/NAME, the form of every table and log line.
-func (a Address) String() string { return a.Broker + "/" + a.Name }
+// String is BROKER/NAME, the form of every table and log line; BROKER/NAME* if it is only how names begin.
+func (a Address) String() string {
+	if a.Dynamic {
+		return a.Broker + "/" + a.Name + "*"
+	}
+	return a.Broker + "/" + a.Name
+}

@@ -13,10 +13,10 @@ type Capabilities struct {
 	RefusalStops    bool     // a refused message stops the later ones of the same Send, so order holds with many in flight
 
 	Directed bool // a Target sends a message with a Dest to that place; one that is not there is Permanent with ErrGone, about that message alone
-
-	Durable bool // what Send confirmed survives a kill of the broker
-	Target  Class
-	Source  Identity // of a source without options; Identity tells it for an address
+	Dynamic  bool // a target can send each message to a place of its own (Address.Dynamic); one that is not there is ErrGone, about that message alone
+	Durable  bool // what Send confirmed survives a kill of the broker
+	Target   Class
+	Source   Identity // of a source without options; Identity tells it for an address
 
 	MaxSize int64 // largest message in bytes, 0 = the broker decides; Config.Limits.MaxSize bounds it further
 	Headers Headers

@@ -29,7 +29,7 @@ import (
 // not need the newer one; the version byte changes only when the frame itself does.
 //
 // The three fields that may be large come last, so that all strings before them are made by one allocation. New fields
-// take numbers from 41 on; a number is never used again.
+// take numbers from 42 on; a number is never used again.
 const (
 	codecVersion = 1
 	codecEnd     = 0
@@ -85,6 +85,7 @@ const (
 	fieldBodyEncoding
 	fieldNativeProto
 	fieldEdits
+	fieldTrackPlace
 
 	fieldKey        field = 120
 	fieldNativeBlob field = 121
@@ -136,6 +137,7 @@ var fields = [128]struct {
 	fieldBodyEncoding:    {"body.encoding", formNumber},
 	fieldNativeProto:     {"native.proto", formBytes},
 	fieldEdits:           {"edits", formBytes},
+	fieldTrackPlace:      {"track.place", formBytes},
 	fieldKey:             {"key", formBytes},
 	fieldNativeBlob:      {"native.blob", formBytes},
 	fieldBodyData:        {"body.data", formBytes},
@@ -245,6 +247,7 @@ func (e *encoder) content(m *Message) {
 	e.signed(fieldBodyEncoding, int64(m.Body.Encoding))
 	e.text(fieldNativeProto, m.Native.Proto)
 	e.props(fieldEdits, m.Edits)
+	e.text(fieldTrackPlace, m.Track.Place)
 	if m.Key != nil {
 		e.start(fieldKey, len(m.Key))
 		e.b = append(e.b, m.Key...)

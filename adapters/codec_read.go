@@ -252,6 +252,8 @@ func (d *decoder) content(m *Message) {
 		m.Native.Proto = d.rest()
 	case fieldEdits:
 		m.Edits = d.props()
+	case fieldTrackPlace:
+		m.Track.Place = d.rest()
 	case fieldKey:
 		m.Key = d.raw()
 	case fieldNativeBlob:

@@ -177,7 +177,7 @@ func (r *maker) props() []Prop {
 
 func (r *maker) message() *Message {
 	m := &Message{
-		Track: Track{r.text(), r.text(), slice(r, r.text), r.some()},
+		Track: Track{r.text(), r.text(), slice(r, r.text), r.some(), r.text()},
 		ID:    r.id(), Corr: r.id(), To: r.addr(), ReplyTo: r.addr(),
 		Type: r.text(), ContentType: r.text(), ContentEncoding: r.text(),
 		Created: r.i64(), Received: r.i64(), Expires: r.i64(), DeliverAt: r.i64(),
@@ -749,6 +749,20 @@ func BenchmarkMessageBinary(b *testing.B) {
 func TestBinaryOfEdits(t *testing.T) {
 	m := &Message{Edits: []Prop{{Name: "dc", V: String("paris")}, {Name: "n", V: Int(TI64, -1)}, {Name: "old", V: Null()}}}
 	const want = "01" + "51" + "14" + "03" + "0c02646305" + "7061726973" + "05016e01" + "00036f6c64" + "00"
+	b, err := m.AppendBinary(nil)
+	if got := hex.EncodeToString(b); got != want || err != nil {
+		t.Fatalf("got  %s, %v\nwant %s", got, err, want)
+	}
+	if got := through(t, m); !reflect.DeepEqual(got, m) {
+		t.Errorf("read back: %+v", got)
+	}
+}
+
+// TestBinaryOfPlace: where a message goes that names its place itself is part of its record. One without it has the form
+// that it always had.
+func TestBinaryOfPlace(t *testing.T) {
+	m := &Message{Track: Track{Place: "alarms-7"}}
+	const want = "01" + "53" + "08" + "616c61726d732d37" + "00"
 	b, err := m.AppendBinary(nil)
 	if got := hex.EncodeToString(b); got != want || err != nil {
 		t.Fatalf("got  %s, %v\nwant %s", got, err, want)

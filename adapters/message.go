@@ -51,6 +51,7 @@ type Track struct {
 	Origin   string   // ID given by the first repeater
 	Path     []string // REPEATER/ROUTE per hop, oldest first
 	MaybeDup bool     // sent before with unknown outcome
+	Place    string   // the whole name that was computed for a target whose Address is Dynamic; becomes Dest when it is sent, never a header
 }
 
 // IDForm is the wire type of an ID (AMQP 1.0 part 3, section 3.2.11-14).

@@ -29,6 +29,11 @@ func (r *routeRun) give(p *parcel, m *adapters.Message) {
 		lanes = r.unchosen(p, err)
 	}
 	for _, l := range lanes {
+		m, err := l.placed(m)
+		if err != nil {
+			r.unplaced(p, err)
+			continue
+		}
 		p.items = append(p.items, &item{p: p, m: m, size: p.size, at: p.at, lane: l, id: l.ids.next(), maybe: again, key: l.keyOf(m)})
 	}
 }
@@ -38,7 +43,7 @@ func (r *routeRun) choose(p *parcel, m *adapters.Message) ([]*lane, error) {
 	if !r.route.ByOne() {
 		return r.lanes, nil
 	}
-	if l := p.earlier.laneOf(r); l != nil {
+	if l := p.f.unsettled.before(p).laneOf(r); l != nil {
 		return []*lane{l}, nil
 	}
 	value, err := r.valueOf(m)

@@ -33,7 +33,7 @@ func TestWeightedIsExact(t *testing.T) {
 			sum += w
 		}
 		for n := 1; n <= 3*sum; n++ {
-			ls, err := r.choose(&parcel{}, &adapters.Message{})
+			ls, err := r.choose(&parcel{f: &flow{unsettled: &unsettled{}}}, &adapters.Message{})
 			if err != nil || len(ls) != 1 {
 				t.Fatalf("%v: %d lanes, %v", weights, len(ls), err)
 			}

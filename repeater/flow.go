@@ -282,14 +282,12 @@ func (f *flow) take(ctx context.Context, s *session, ds []adapters.Delivery) {
 		*p = parcel{ctx: ctx, d: d, s: s, f: f, at: time.Now(), size: d.Message.Size()}
 		s.took(p)
 		if f.halt() == nil {
-			p.earlier = f.unsettled.before(p)
 			said = f.match(p, said[:0])
 		}
 		if f.halt() != nil { // at p, or at one before it
 			p.ready(adapters.Released)
 			continue
 		}
-		p.earlier = nil
 		before := f.unsettled.enter(p)
 		if len(p.items) == 0 {
 			p.conclude()

@@ -421,6 +421,9 @@ func (l *lane) aside(it *item) time.Duration {
 func (l *lane) fit(it *item) (*adapters.Message, []bridge.Note, error) {
 	own := *it.m // Fit clones what it changes
 	m := &own
+	if err := l.direct(m); err != nil {
+		return nil, nil, err
+	}
 	m.Track.ID, m.Track.MaybeDup = it.id, it.maybe || m.Track.MaybeDup
 	if m.Track.Origin == "" {
 		m.Track.Origin = it.id
@@ -448,9 +451,13 @@ type errExpression struct{ error }
 // unsendable names why a message cannot be made into one for the target.
 func unsendable(err error) string {
 	var x errExpression
+	var failed *routes.EvalError
+	var name *routes.NameError
 	switch {
-	case errors.As(err, &x):
+	case errors.As(err, &x), errors.As(err, &failed):
 		return reasonFilter
+	case errors.As(err, &name):
+		return reasonTarget
 	case errors.Is(err, adapters.ErrTooLarge):
 		return reasonTooLarge
 	}
@@ -459,10 +466,10 @@ func unsendable(err error) string {
 
 // refusalOf names why the target does not take a message.
 func refusalOf(err error) string {
-	if errors.Is(err, adapters.ErrTooLarge) {
+	switch {
+	case errors.Is(err, adapters.ErrTooLarge):
 		return reasonTooLarge
-	}
-	if errors.Is(err, adapters.ErrGone) {
+	case errors.Is(err, adapters.ErrGone):
 		return reasonGone
 	}
 	return reasonRejected

@@ -95,8 +95,12 @@ func (r *routeRun) another(l *lane, it *item) bool {
 	if to == l || to.isAway() {
 		return false
 	}
-	it.moveTo(to)
-	return true
+	m, err := to.placed(it.m)
+	if err == nil {
+		it.m = m
+		it.moveTo(to)
+	}
+	return err == nil
 }
 
 func (it *item) moveTo(l *lane) {

@@ -48,7 +48,7 @@ const (
 	reasonFilter   = "filter-error"       // an expression failed on it
 	reasonLate     = "late-reply"         // a reply whose request timed out, was answered already, or is not known
 	reasonGone     = "target-gone"        // the destination of one message, a reply address or a computed name, is not there
-	reasonTarget   = "target-not-allowed" // a request whose reply may not go where it asks for
+	reasonTarget   = "target-not-allowed" // a request whose reply may not go where it asks for, or a computed name that is not allowed
 	reasonLoop     = "loop"               // has been on this route before, or made too many hops
 	reasonExpired  = "expired"            // its time was over, and the route says dead-letter
 	reasonUnrouted = "unroutable"         // no route of its source wants it

@@ -27,9 +27,8 @@ type parcel struct {
 	open  atomic.Int32 // items without an answer
 	begun atomic.Int32 // whether a lane has begun to send it, or has given it back
 
-	done     func()  // when it is settled as accepted; nil: nothing is to be done then
-	unwanted bool    // refused by a route before any of its lanes saw it
-	earlier  *parcel // while its lanes are chosen: the delivery of the same message before it
+	done     func() // when it is settled as accepted; nil: nothing is to be done then
+	unwanted bool   // refused by a route before any of its lanes saw it
 }
 
 // An item is a message in one lane: of a parcel that waits to be settled, or of a record of the journal.

@@ -175,7 +175,7 @@ func (l *lane) holdsKey(it *item, reason string, err error) (spill bool) {
 	next := it.refused
 	next.again(time.Now())
 	gives := l.of.dead != nil && l.of.route.OnPoison == routes.PoisonDeadLetter
-	if gives && (reason != reasonRejected || next.times >= max(1, l.of.route.MaxAttempts)) {
+	if gives && (l.final(reason) || next.times >= max(1, l.of.route.MaxAttempts)) {
 		return false
 	}
 	it.refused = next

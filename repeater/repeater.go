@@ -102,6 +102,7 @@ type routeRun struct {
 	fold    *fold // of lines about refused messages
 
 	chooser *chooser
+	names   *names
 }
 
 // New wires t. It reads the secrets, so its error may be a *routes.SecretError; nothing is connected.
@@ -223,7 +224,7 @@ func (r *wiring) newFlow(first *routes.Route, gates map[string]*gate, m *metrics
 func (r *wiring) newRoute(route *routes.Route, gates map[string]*gate, m *metrics, ids *identity) *routeRun {
 	run := &routeRun{
 		route: route, hop: r.opts.Name + "/" + route.Name, from: route.From.String(), count: m.route(route.Name),
-		log: r.opts.Log.With("route", route.Name), fold: new(fold), chooser: newChooser(),
+		log: r.opts.Log.With("route", route.Name), fold: new(fold), chooser: newChooser(), names: new(names),
 	}
 	if route.FailsOver() {
 		run.lanes = []*lane{r.newFailover(run, gates, m, ids)}

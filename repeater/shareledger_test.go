@@ -86,6 +86,13 @@ func (l *sharedLedger) distribute() {
 			r.To[i].Priority = l.rng.IntN(2)
 		}
 	}
+	computed := l.rng.IntN(3) == 0
+	for i := range r.To {
+		if to := &r.To[i]; computed {
+			to.Addr.Name, to.Addr.Dynamic = "o", true
+			to.Dynamic = &routes.Dynamic{Prefix: "o", Expr: expression(l.t, `"ut"`)}
+		}
+	}
 	l.story = append(l.story, fmt.Sprintf("%s, %s, order %q, %d keys, weights %v", r.Sharing.Distribute, r.Sharing.WhenDown, r.Order, l.keys, r.To))
 }
 

@@ -26,6 +26,7 @@ func (b *builder) shares(v *value, c chain, r *Route) {
 	b.groupsWait(v, r)
 	b.warnMoves(v, r)
 	b.onceFailover(v, r)
+	b.fixedFailover(v, r)
 }
 
 // whenDown is what a route does that does not say it: what goes by a value stays where it belongs.

@@ -88,7 +88,9 @@ func (b *builder) targets(v, to *value, r *Route) {
 }
 
 func (b *builder) feedsItself(t *value, target Target, r *Route) {
-	if b.homes.feeds(target.Addr, r.From) {
+	if target.Dynamic != nil {
+		b.mayFeedItself(t, target, r)
+	} else if b.homes.feeds(target.Addr, r.From) {
 		b.at(place(t), t.path, Finding{Code: "R006", Message: fmt.Sprintf("target equals source: %s", r.From), Label: "the route would feed itself",
 			Help: "name another place, or remove the target"})
 	}
@@ -97,7 +99,7 @@ func (b *builder) feedsItself(t *value, target Target, r *Route) {
 // twice warns of a target that the route has already.
 func (b *builder) twice(t *value, target Target, r *Route) {
 	i := slices.IndexFunc(r.To, func(o Target) bool { return reflect.DeepEqual(o.Addr, target.Addr) })
-	if i >= 0 && target.Addr.String() != r.From.String() {
+	if i >= 0 && target.Dynamic == nil && target.Addr.String() != r.From.String() {
 		b.at(place(t), t.path, Finding{Code: "R006", Severity: Warning, Message: fmt.Sprintf("targets %d and %d are the same: %s", i+1, len(r.To)+1, target.Addr),
 			Label: "every message twice", Help: "remove one of the two"})
 	}
@@ -115,7 +117,7 @@ func place(v *value) *yamltree.Node {
 
 func (b *builder) target(v *value, used map[string]bool) (Target, bool) {
 	addr, ok := b.end(v, targetShape(), false)
-	t := Target{Addr: addr}
+	t := Target{Addr: addr, Dynamic: b.dynamic(v)}
 	if n := v.get("name"); n != nil {
 		t.Name, _ = n.data.(string)
 		if used[t.Name] {
@@ -169,6 +171,9 @@ func (b *builder) end(v *value, s *Shape, source bool) (a adapters.Address, ok b
 		forms = adapter.Capabilities(broker.Config).Sources
 	}
 	if a.Form, a.Name, ok = b.place(v, s, broker, forms); !ok {
+		return a, false
+	}
+	if a.Dynamic = place(v).Kind == yamltree.Map; a.Dynamic && !b.canCompute(broker, v) {
 		return a, false
 	}
 	a.Options = b.brokerOptions(v)
@@ -228,8 +233,15 @@ func (b *builder) place(v *value, s *Shape, broker *Broker, forms []adapters.For
 	if len(given) != 1 || wrong {
 		return "", "", false
 	}
-	name, ok := given[0].data.(string)
-	return adapters.Form(given[0].field.Name), name, ok
+	form, at := given[0].field.Name, given[0]
+	if at.subs != nil {
+		at = at.get("prefix")
+	}
+	if at == nil {
+		return "", "", false
+	}
+	name, ok := at.data.(string)
+	return adapters.Form(form), name, ok
 }
 
 // misspeltPlace reports whether an unknown key was meant to be the end's place: that has been reported.

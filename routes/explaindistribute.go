@@ -51,3 +51,11 @@ func (r *Route) whenDownText() string {
 	return "move: while a target is down " + group + " get its messages, those too that wait in memory and have not been sent, out of their order; " +
 		"what was sent without an answer, or is in the spool, stays with its lane. When all are down each keeps its own"
 }
+
+// explain says how a name is computed.
+func (d *Dynamic) explain() string {
+	if d.Allow != nil {
+		return fmt.Sprintf("%s followed by %s, one of %s", d.Prefix, oneLine(d.Expr.Source()), list(d.Allow))
+	}
+	return fmt.Sprintf("%s followed by %s, at most %d different names", d.Prefix, oneLine(d.Expr.Source()), MaxNames)
+}

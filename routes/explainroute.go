@@ -37,6 +37,9 @@ func (r *Route) wayLines() [][2]string {
 		if r.FailsOver() {
 			line = fmt.Sprintf("%s (%s), %s", to.Addr, to.Addr.Form, to.Name)
 		}
+		if d := to.Dynamic; d != nil {
+			line += ", " + d.explain()
+		}
 		if to.Key != nil {
 			line += ", key " + oneLine(to.Key.Source())
 		}

@@ -37,7 +37,7 @@ func (e ends) Capabilities(c adapters.Config) adapters.Capabilities {
 	if c.Options.String("dialect", "") == "artemis" {
 		e.class = adapters.ClassWindow
 	}
-	return adapters.Capabilities{Sources: e.sources, Targets: e.targets, Settle: e.settle, RejectAside: e.aside, RefusalStops: e.stops, Headers: adapters.Headers{Reserved: e.reserved}, Target: e.class, Source: e.identity, Directed: e.directed}
+	return adapters.Capabilities{Dynamic: e.kind != "amqp", Sources: e.sources, Targets: e.targets, Settle: e.settle, RejectAside: e.aside, RefusalStops: e.stops, Headers: adapters.Headers{Reserved: e.reserved}, Target: e.class, Source: e.identity, Directed: e.directed}
 }
 
 func (e ends) Check(c adapters.Config, as ...adapters.Address) error {

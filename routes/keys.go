@@ -242,7 +242,7 @@ func fateFields() []*Field {
 // deadLetterShape is a target without a name and a key: a dead letter stays as it came.
 func makeDeadLetterShape() *Shape {
 	out := &Shape{Name: "dead_letter", Doc: "Where messages are set aside, if not in the directory of the spool. It must exist, and no route of the file may read from it (D006)."}
-	for _, f := range targetShape().Fields {
+	for _, f := range fixedPlaces(targetShape().Fields) {
 		if !slices.Contains([]string{"name", "key", "weight", "priority"}, f.Name) {
 			out.Fields = append(out.Fields, f)
 		}
@@ -329,8 +329,9 @@ func makeTargetShape() *Shape {
 	return &Shape{Name: "to", Doc: "A target of a route.", Fields: append([]*Field{
 		{Name: "broker", Type: BrokerRef, Required: true, Since: since, Reload: RestartRoute, Example: "broker: NAME", Doc: "A name of brokers:."},
 		{Name: "queue", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "amqp: the queue to write."},
-		{Name: "topic", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "amqp and kafka: the topic to write."},
-		{Name: "subject", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "nats: the subject to publish to; a stream must take it."},
+		{Name: "topic", Type: TextOrObject, Of: dynamicShape(), Place: true, Since: since, Reload: RestartRoute, Example: dynamicExample, Doc: "amqp and kafka: the topic to write. kafka: or how it is computed for each message."},
+		{Name: "subject", Type: TextOrObject, Of: dynamicShape(), Place: true, Since: since, Reload: RestartRoute, Example: dynamicExample,
+			Doc: "nats: the subject to publish to, or how it is computed for each message; a stream must take it."},
 		{Name: "name", Type: Name, Since: since, Reload: RestartRoute, Doc: "Name of the target in ROUTE/TARGET. Left out: the broker's name, then with -2, -3."},
 		{Name: "key", Type: Expression, Since: since, Reload: RestartRoute, Doc: "The ordering key of the message there (Kafka: the record's key). Left out: the key it came with."},
 		{Name: "create", Type: Flag, Kinds: nats, Option: true, Since: since, Reload: RestartRoute, Doc: "Make a stream for the subject if there is none. Left out: that is an error."},

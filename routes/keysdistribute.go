@@ -34,7 +34,7 @@ func shareFields() []*Field {
 // soleTarget are the keys of a target beside which there is no other.
 func soleTarget() (fs []*Field) {
 	sharing := shareFields()
-	for _, f := range targetShape().Fields {
+	for _, f := range fixedPlaces(targetShape().Fields) {
 		if !slices.ContainsFunc(sharing, func(s *Field) bool { return s.Name == f.Name }) {
 			fs = append(fs, f)
 		}
@@ -45,4 +45,30 @@ func soleTarget() (fs []*Field) {
 // isSharing reports whether a key of a route is about several targets.
 func isSharing(name string) bool {
 	return slices.ContainsFunc(distributeFields(), func(f *Field) bool { return f.Name == name })
+}
+
+const dynamicExample = "{ prefix: alarms-, expr: msg.header.site }"
+
+// dynamicShape is a place that is computed for each message.
+func dynamicShape() *Shape {
+	return &Shape{Name: "dynamic", Doc: "A topic (kafka) or subject (nats) that is computed for each message. The whole name must have 1 to 200 letters, digits, dots, underscores and dashes, and be allowed; else the message is set aside (target-not-allowed).", Fields: []*Field{
+		{Name: "prefix", Type: Text, Required: true, Since: distributing, Reload: RestartRoute, Example: "prefix: alarms-", Doc: "How every name begins."},
+		{Name: "expr", Type: Expression, Required: true, Since: distributing, Reload: RestartRoute, Example: "expr: msg.header.site",
+			Doc: "What follows. Worked out once, when the message is received, and kept with it. What becomes of a message on which it fails: on_filter_error."},
+		{Name: "allow", Type: TextList, Since: distributing, Reload: RestartRoute,
+			Doc: "The whole names that are allowed, prefix included. Left out: any, but no more than 100 different ones for a route while it runs."},
+	}}
+}
+
+// fixedPlaces are keys of a target whose place is written, not computed.
+func fixedPlaces(fs []*Field) (out []*Field) {
+	for _, f := range fs {
+		if f.Type == TextOrObject {
+			fixed := *f
+			fixed.Type, fixed.Of, fixed.Example = Text, nil, ""
+			f = &fixed
+		}
+		out = append(out, f)
+	}
+	return out
 }

@@ -157,7 +157,7 @@ func TestTableIsComplete(t *testing.T) {
 			t.Errorf("%s: no doc", s.Name)
 		}
 		for _, f := range s.Fields {
-			composite := f.Type == Object || f.Type == Objects || f.Type == OneOrMany || f.Type == Named || f.Type == WordOrObject
+			composite := f.Type == Object || f.Type == Objects || f.Type == OneOrMany || f.Type == Named || f.Type == WordOrObject || f.Type == TextOrObject
 			switch {
 			case f.Doc == "" || f.Since == "":
 				t.Errorf("%s.%s: doc or since is missing", s.Name, f.Name)

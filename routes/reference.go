@@ -88,6 +88,8 @@ func (f *Field) form() string {
 		return "list of texts"
 	case BrokerRef:
 		return "name of a broker"
+	case TextOrObject:
+		return "text or [" + f.Of.Name + "](#" + anchor(f.Of.Name) + ")"
 	case WordOrObject:
 		return "`" + strings.Join(f.Words, "` `") + "` or [" + f.Of.Name + "](#" + anchor(f.Of.Name) + ")"
 	case Object:

@@ -77,6 +77,8 @@ func wanted(f *Field) string {
 		return "an expression"
 	case Word:
 		return list(f.Words)
+	case TextOrObject:
+		return "text, or " + f.Example
 	case WordOrObject:
 		return list(f.Words) + ", or " + f.Example
 	case SecretValue:

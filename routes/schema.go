@@ -51,6 +51,8 @@ func schemaOfField(f *Field, kind string) map[string]any {
 	switch f.Type {
 	case Object:
 		return schemaOf(f.Of, kind, nil)
+	case TextOrObject:
+		return map[string]any{"anyOf": []any{map[string]any{"type": "string", "minLength": 1}, schemaOf(f.Of, kind, nil)}}
 	case WordOrObject:
 		return map[string]any{"anyOf": []any{map[string]any{"enum": words(f)}, schemaOf(f.Of, kind, nil)}, "default": f.initialJSON()}
 	case Objects:

@@ -30,6 +30,7 @@ const (
 	BrokerRef                  // the name of a broker of the file
 	WordOrDuration             // one of Field.Words, or a duration
 	WordOrObject               // one of Field.Words, or Field.Of
+	TextOrObject               // any text, or Field.Of
 	Object                     // Field.Of
 	Objects                    // a list of Field.Of
 	OneOrMany                  // Field.Of, or a list of them
@@ -57,7 +58,7 @@ type Field struct {
 	Min, Max float64           // of Count, Ratio, Duration (seconds) and Size (bytes); Max 0 = no limit
 	Words    []string          // of Word, WordOrDuration and WordOrObject
 	Refused  map[string]string // words that somebody will try, and what to say to that
-	Of       *Shape            // of Object, Objects, OneOrMany, Named and WordOrObject
+	Of       *Shape            // of Object, Objects, OneOrMany, Named, WordOrObject and TextOrObject
 	Unit     string            // what a Count counts
 	Doc      string
 	Example  string // of a required key, in flow form

@@ -115,6 +115,8 @@ type Target struct {
 	InFlight      int  // on this lane alone, in place of Route.InFlight; 0 = as the route says. Route.Window has both
 	PassesRefused bool // takes later messages of a window after it has refused one
 
+	Dynamic *Dynamic // computes where each message goes: Addr has only how the names begin; nil: Addr is all
+
 	Weight   int // its share of the messages, where each goes to one of several; 0 = none
 	Priority int // its group: only the lowest of which a target is up gets messages
 

@@ -141,8 +141,8 @@ func (w *walker) value(p yamltree.Pair, f *Field, path, kind string) *value {
 		return v
 	}
 	switch f.Type {
-	case Object, WordOrObject:
-		if f.Type == WordOrObject && n.Kind != yamltree.Map {
+	case Object, WordOrObject, TextOrObject:
+		if f.Type != Object && n.Kind != yamltree.Map {
 			v.data = w.scalar(n, f, path)
 			break
 		}

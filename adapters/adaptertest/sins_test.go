@@ -354,3 +354,28 @@ func tired(_ testing.TB, a adapters.Adapter) adapters.Adapter {
 		return g, err
 	}}
 }
+
+// homing sends everything of a batch to the place of the first message.
+type homing struct{ *mem.Target }
+
+func (g homing) Send(ctx context.Context, ms []*adapters.Message) (int, error) {
+	out := make([]*adapters.Message, len(ms))
+	for i, m := range ms {
+		out[i] = m.Clone()
+		if m.Dest != "" && ms[0].Dest != "" && !strings.Contains(m.Dest, "missing") {
+			out[i].Dest = ms[0].Dest
+		}
+	}
+	return g.Target.Send(ctx, out)
+}
+
+// stickler takes a place that is missing for trouble of the target.
+type stickler struct{ *mem.Target }
+
+func (g stickler) Send(ctx context.Context, ms []*adapters.Message) (int, error) {
+	n, err := g.Target.Send(ctx, ms)
+	if errors.Is(err, adapters.ErrGone) {
+		err = &adapters.Error{Op: "send", Kind: adapters.NotFound, Err: errors.New("no such queue")}
+	}
+	return n, err
+}

@@ -32,7 +32,7 @@ type Check struct {
 func Checks() []Check {
 	var all []Check
 	for _, group := range [][]Check{lifeChecks(), roundTripChecks(), orderChecks(), settleChecks(), sendChecks(), classChecks(),
-		errorChecks(), pressureChecks(), replyChecks(), configChecks()} {
+		errorChecks(), pressureChecks(), dynamicChecks(), replyChecks(), configChecks()} {
 		all = append(all, group...)
 	}
 	return all

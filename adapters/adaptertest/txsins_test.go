@@ -14,7 +14,7 @@ func txSins() []sin {
 	return []sin{
 		{"pure", badTx(func(x adapters.TxTarget, _ opener) adapters.TxTarget { return x }), ""},
 		{"braggart", func(_ testing.TB, a adapters.Adapter) adapters.Adapter { return braggart{a} },
-			"OnceInTransaction FencedSender"},
+			"OnceInTransaction FencedSender PlacesInTransactions"},
 		{"optimist", badTx(func(x adapters.TxTarget, _ opener) adapters.TxTarget { return optimist{x} }),
 			"OnceInTransaction"},
 		{"amnesiac", badTx(func(x adapters.TxTarget, _ opener) adapters.TxTarget { return amnesiac{x} }),

@@ -61,7 +61,7 @@ func (*Adapter) Capabilities(c adapters.Config) adapters.Capabilities {
 	return adapters.Capabilities{
 		Sources: []adapters.Form{adapters.Topic}, Targets: []adapters.Form{adapters.Topic},
 		Settle: adapters.Prefix, SettleConfirmed: true, Attempts: adapters.CountNone, Order: adapters.OrderPerKey,
-		Durable: true, Target: adapters.ClassTx, Source: adapters.SourcePosition,
+		Dynamic: true, Durable: true, Target: adapters.ClassTx, Source: adapters.SourcePosition,
 		Headers: headers(c.Options.String(keyConvention, plainConvention)),
 	}
 }
@@ -92,7 +92,7 @@ func checkStateTopic(o adapters.Options, as []adapters.Address) error {
 		return &adapters.OptionError{Key: keyStateTopic, Problem: fmt.Sprintf("%q is no name of a topic", fmt.Sprint(v)), Help: "1 to 249 of a-z A-Z 0-9 . _ -"}
 	}
 	for _, a := range as {
-		if a.Name == name {
+		if a.Name == name && !a.Dynamic {
 			return &adapters.OptionError{Key: keyStateTopic, Problem: fmt.Sprintf("topic %s holds the positions of lanes and takes no messages", name),
 				Help: "give " + keyStateTopic + " of this broker another name"}
 		}
@@ -108,7 +108,7 @@ func checkEnd(a adapters.Address) error {
 	if a.Form != adapters.Topic {
 		errs = append(errs, &adapters.OptionError{Key: string(a.Form), Problem: fmt.Sprintf("Kafka has no %s", a.Form), Help: "write topic"})
 	}
-	if !legalTopic(a.Name) {
+	if !legalTopic(a.Name) && !(a.Dynamic && (a.Name == "" || legalTopic(a.Name+"x"))) {
 		errs = append(errs, &adapters.OptionError{Key: "topic", Problem: fmt.Sprintf("%q is no name of a topic", a.Name),
 			Help: "1 to 249 of a-z A-Z 0-9 . _ -"})
 	}

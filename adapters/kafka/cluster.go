@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strconv"
 	"time"
 
@@ -117,6 +118,7 @@ func ask(c adapters.Config, n *network, addr string, as []adapters.Address) (fac
 	case !ok:
 		return facts{}, sarama.ErrNotConnected
 	}
+	as = slices.DeleteFunc(slices.Clone(as), func(a adapters.Address) bool { return a.Dynamic })
 	names := make([]string, len(as))
 	for i, a := range as {
 		names[i] = a.Name

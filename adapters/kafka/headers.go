@@ -57,6 +57,7 @@ type wire struct {
 	key, value []byte // nil is null
 	headers    []sarama.RecordHeader
 	time       time.Time // zero = the record has none
+	topic      string    // set by a target
 }
 
 // decode fills m from w. It never fails: Kafka's records have no structure that could be broken beyond what the client

@@ -95,7 +95,7 @@ func (t *target) post(ctx context.Context, l *letter, m *adapters.Message) error
 // hand gives one record to the producer. The letter comes back through answered.
 func (t *target) hand(l *letter, w wire) error {
 	p := w.produced()
-	p.Topic, p.Metadata = t.addr.Name, l
+	p.Topic, p.Metadata = w.topic, l
 	select {
 	case t.producer.Input() <- p:
 		return nil
@@ -204,7 +204,9 @@ func (b *batch) isolate(ctx context.Context, i int) error {
 	again := &batch{t: t, letters: []letter{{index: 0, sticky: b.letters[i].sticky, alone: true}}, posted: time.Now(),
 		answer: make(chan struct{}), open: 1, errs: []error{errOpen}}
 	again.letters[0].batch = again
-	if err := t.hand(&again.letters[0], encode(b.ms[i], t.now(), t.spring)); err != nil {
+	w := encode(b.ms[i], t.now(), t.spring)
+	w.topic = t.named(b.ms[i])
+	if err := t.hand(&again.letters[0], w); err != nil {
 		return err
 	}
 	if err := again.wait(ctx); err != nil {

@@ -17,17 +17,19 @@ const defaultBatch = 900_000
 
 // A sender is what all targets share: one topic, the connections of one client, and the one reason why they were cut.
 type sender struct {
-	addr    adapters.Address
-	limits  adapters.Limits
-	silence time.Duration // without a byte from a broker that owes an answer it is given up
-	now     func() time.Time
-	facts   facts
-	maxSize int64 // of one record
-	net     *network
-	client  sarama.Client
-	spring  bool            // its programs use Spring for Kafka
-	life    context.Context // ends when err is set
-	end     context.CancelFunc
+	addr     adapters.Address
+	limits   adapters.Limits
+	silence  time.Duration // without a byte from a broker that owes an answer it is given up
+	now      func() time.Time
+	facts    facts
+	maxSize  int64 // of one record
+	net      *network
+	client   sarama.Client
+	spring   bool // its programs use Spring for Kafka
+	absent   absences
+	reserved string          // a topic that takes no messages
+	life     context.Context // ends when err is set
+	end      context.CancelFunc
 
 	mu  sync.Mutex
 	err error
@@ -36,6 +38,7 @@ type sender struct {
 func (t *sender) begin(c adapters.Config, a adapters.Address, f facts, n *network) {
 	t.addr, t.limits, t.silence, t.now, t.facts, t.net = a, c.Limits, 5*c.Heartbeat/2, c.Now, f, n
 	t.spring = usesSpring(c)
+	t.reserved = stateTopic(c.Options)
 	t.life, t.end = context.WithCancel(context.Background())
 	t.maxSize = min(c.Limits.MaxSize, maxRecord)
 	if f.maxBatch > 0 {
@@ -48,6 +51,10 @@ func (t *sender) begin(c adapters.Config, a adapters.Address, f facts, n *networ
 // write brings m into the broker's form and refuses what is too large for the topic.
 func (t *sender) write(m *adapters.Message) (wire, error) {
 	w := encode(m, t.now(), t.spring)
+	var err error
+	if w.topic, err = t.topicOf(m); err != nil {
+		return w, err
+	}
 	if n := w.size(); n > t.maxSize {
 		return w, &adapters.Error{Op: "send", Addr: t.addr, Kind: adapters.Permanent,
 			Err: fmt.Errorf("%w: it has %d bytes with its headers, and at most %d are taken (max.message.bytes of the topic, max_message_size of the route)",
@@ -89,7 +96,7 @@ func (t *sender) Probe(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, t.silence)
 	defer cancel()
 	done := make(chan error, 1)
-	go func() { done <- t.client.RefreshMetadata(t.addr.Name) }()
+	go func() { done <- t.client.RefreshMetadata(t.own()...) }()
 	var err error
 	select {
 	case err = <-done:

@@ -53,13 +53,14 @@ func decodePosition(value []byte) (adapters.Position, error) {
 // positions is the state topic of one target, seen from the side of the broker.
 type positions struct {
 	state  string
-	data   string // topic of the messages
+	data   string // topic of the messages; "" where each names its own
 	broker string // address, for the words to an operator
 }
 
 // prepare makes the state topic where there is none, and refuses one from which positions could vanish.
 func (o positions) prepare(ctx context.Context, client sarama.Client) error {
-	if err := client.RefreshMetadata(o.data); err != nil { // tells who the controller is
+	err := client.RefreshMetadata(o.topics()...) // tells who the controller is
+	if err != nil && !(o.data == "" && errors.Is(err, sarama.ErrUnknownTopicOrPartition)) {
 		return err
 	}
 	admin, err := sarama.NewClusterAdminFromClient(client) // its Close would close the client, and there is nothing else to close
@@ -120,22 +121,42 @@ func (o positions) setting(admin sarama.ClusterAdmin, topic, name string) (strin
 	return "", fmt.Errorf("%s: %w", name, errUntold)
 }
 
+// topics are those that a look at the cluster asks for.
+func (o positions) topics() []string {
+	if o.data == "" {
+		return []string{o.state} // all of them might be many
+	}
+	return []string{o.data}
+}
+
+// copies is how many the state topic gets: as many as the messages have; where these go to several topics, three, or one on
+// each broker of a smaller cluster.
+func (o positions) copies(client sarama.Client) (int, error) {
+	if o.data == "" {
+		return max(1, min(3, len(client.Brokers()))), nil
+	}
+	replicas, err := client.Replicas(o.data, 0)
+	return len(replicas), err
+}
+
 // make creates the state topic with as many copies as the messages have. Small segments keep it short: Kafka compacts only
 // those that are full, and every OpenTx reads all of it.
 func (o positions) make(ctx context.Context, admin sarama.ClusterAdmin, client sarama.Client) error {
-	replicas, err := client.Replicas(o.data, 0)
+	replicas, err := o.copies(client)
 	if err != nil {
 		return err
 	}
 	text := func(s string) *string { return &s }
 	settings := map[string]*string{"cleanup.policy": text("compact"), "segment.bytes": text(strconv.Itoa(4 << 20)), "min.cleanable.dirty.ratio": text("0.1")}
-	if n, err := o.setting(admin, o.data, "min.insync.replicas"); err == nil {
-		settings["min.insync.replicas"] = &n
+	if o.data != "" {
+		if n, err := o.setting(admin, o.data, "min.insync.replicas"); err == nil {
+			settings["min.insync.replicas"] = &n
+		}
 	}
-	err = admin.CreateTopic(o.state, &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: int16(len(replicas)), ConfigEntries: settings}, false)
+	err = admin.CreateTopic(o.state, &sarama.TopicDetail{NumPartitions: 1, ReplicationFactor: int16(replicas), ConfigEntries: settings}, false)
 	if err != nil && !errors.Is(err, sarama.ErrTopicAlreadyExists) {
 		return o.answered(err, fmt.Sprintf("it is not there and cannot be made; make it with: kafka-topics.sh --bootstrap-server %s --create --topic %s "+
-			"--partitions 1 --replication-factor %d --config cleanup.policy=compact", o.broker, o.state, len(replicas)))
+			"--partitions 1 --replication-factor %d --config cleanup.policy=compact", o.broker, o.state, replicas))
 	}
 	return o.await(ctx, client)
 }

@@ -158,10 +158,7 @@ type lot struct {
 
 // load sorts the records of one transaction into lots and batches, in their order.
 func (x *txTarget) load(ms []*adapters.Message, p adapters.Position) ([]*lot, error) {
-	l, err := x.newLoader()
-	if err != nil {
-		return nil, err
-	}
+	l := &loader{x: x, bySlot: make(map[slot]*lot), topics: make(map[string]*spreading)}
 	for _, m := range ms {
 		w, err := x.write(m)
 		if err != nil {
@@ -181,40 +178,54 @@ func (x *txTarget) load(ms []*adapters.Message, p adapters.Position) ([]*lot, er
 
 // A loader makes the lots of one transaction.
 type loader struct {
-	x       *txTarget
-	lots    []*lot
-	bySlot  map[slot]*lot
-	count   int32 // of all partitions of the topic
+	x      *txTarget
+	lots   []*lot
+	bySlot map[slot]*lot
+	topics map[string]*spreading
+}
+
+// A spreading is what one transaction knows of a topic.
+type spreading struct {
+	count   int32 // of all partitions
 	keyless slot  // where messages without a key go
 }
 
-func (x *txTarget) newLoader() (*loader, error) {
-	all, err := x.client.Partitions(x.addr.Name)
+// topic looks at a topic, once for each transaction.
+func (l *loader) topic(name string) (*spreading, error) {
+	if s := l.topics[name]; s != nil {
+		return s, nil
+	}
+	x := l.x
+	all, err := x.client.Partitions(name)
 	if err != nil {
 		return nil, err
 	}
-	able, err := x.client.WritablePartitions(x.addr.Name)
+	able, err := x.client.WritablePartitions(name)
 	if err == nil && len(able) == 0 {
 		err = sarama.ErrLeaderNotAvailable
 	}
 	if err != nil {
 		return nil, err
 	}
-	keyless := slot{x.addr.Name, able[int(x.spread.next())%len(able)]}
-	return &loader{x: x, bySlot: make(map[slot]*lot), count: int32(len(all)), keyless: keyless}, nil
+	l.topics[name] = &spreading{count: int32(len(all)), keyless: slot{name, able[int(x.spread.next())%len(able)]}}
+	return l.topics[name], nil
 }
 
 // message chooses the partition as the partitioner of the plain target does.
 func (l *loader) message(w wire) error {
-	if w.key == nil {
-		l.add(l.keyless, w)
-		return nil
-	}
-	part, err := l.x.keyed.Partition(&sarama.ProducerMessage{Key: sarama.ByteEncoder(w.key)}, l.count)
+	t, err := l.topic(w.topic)
 	if err != nil {
 		return err
 	}
-	l.add(slot{l.x.addr.Name, part}, w)
+	if w.key == nil {
+		l.add(t.keyless, w)
+		return nil
+	}
+	part, err := l.x.keyed.Partition(&sarama.ProducerMessage{Key: sarama.ByteEncoder(w.key)}, t.count)
+	if err != nil {
+		return err
+	}
+	l.add(slot{w.topic, part}, w)
 	return nil
 }
 

@@ -63,8 +63,11 @@ func openTx(ctx context.Context, c adapters.Config, a adapters.Address, lane str
 		n.cut()
 		return nil, err
 	}
-	x := &txTarget{lane: lane, id: txPrefix + lane, positions: positions{stateTopic(c.Options), a.Name, f.peer.Address},
+	x := &txTarget{lane: lane, id: txPrefix + lane, positions: positions{stateTopic(c.Options), "", f.peer.Address},
 		timeout: txTimeout(c.Limits), keyed: sarama.NewMurmur2Partitioner(a.Name), sequences: make(map[slot]int32)}
+	if !a.Dynamic {
+		x.data = a.Name
+	}
 	x.codec, _ = compression(c.Options) // Check has looked at it
 	x.begin(c, a, f, n)
 	o, err := within(ctx, n, func() (opened, error) { return x.attach(ctx, c) })

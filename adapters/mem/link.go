@@ -153,6 +153,9 @@ func (e *end) ask(as []adapters.Address) error {
 	e.b.mu.Lock()
 	defer e.b.mu.Unlock()
 	for _, at := range as {
+		if at.Dynamic {
+			continue
+		}
 		r := e.b.place(at.Name).rules
 		kind, why := adapters.NotFound, "no such queue"
 		if r.Denied {

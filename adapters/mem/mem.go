@@ -80,7 +80,7 @@ func (a *Adapter) Kind() string { return "mem" }
 func (a *Adapter) Capabilities(c adapters.Config) adapters.Capabilities {
 	caps := adapters.Capabilities{
 		Sources: []adapters.Form{adapters.Queue}, Targets: []adapters.Form{adapters.Queue},
-		Settle: adapters.Each, SettleConfirmed: true, Attempts: adapters.CountEach, RejectAside: true,
+		Settle: adapters.Each, SettleConfirmed: true, Attempts: adapters.CountEach, RejectAside: true, Dynamic: true,
 		Order: adapters.OrderPerAddress, Durable: true, Directed: true, Source: adapters.SourcePosition, Headers: headers(),
 	}
 	for _, name := range names(c) {

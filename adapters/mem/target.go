@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/posthouse/posthouse/adapters"
@@ -150,30 +151,44 @@ func (t *Target) advance() {
 // land is the broker taking the batch. Broker.mu is held.
 func (bt *batch) land() {
 	bt.taken = true
-	own := bt.t.b.place(bt.t.at.Name)
 	if bt.tx != nil {
-		bt.tx.land(own, bt)
+		bt.tx.land(bt)
 		return
+	}
+	for i := range bt.msgs {
+		if bt.errs[i] == nil {
+			bt.errs[i] = bt.t.nowhere(bt.msgs[i])
+		}
 	}
 	for i, m := range bt.msgs {
 		if bt.errs[i] != nil {
 			continue
 		}
-		p := own
-		if m.Dest != "" {
-			p = bt.t.b.place(m.Dest)
-		}
+		p := bt.t.placeOf(m)
 		var it *item
 		if it, bt.errs[i] = p.accept(m, bt.t); it != nil {
 			bt.items = append(bt.items, it)
 		} else if bt.errs[i] == nil {
 			bt.again++
 		}
-		if p != own {
-			p.dispatch()
-		}
+		p.dispatch()
 	}
-	own.dispatch()
+}
+
+// placeOf is where m goes. Broker.mu is held.
+func (t *Target) placeOf(m *adapters.Message) *place {
+	if m.Dest != "" {
+		return t.b.place(m.Dest)
+	}
+	return t.b.place(t.at.Name)
+}
+
+// nowhere refuses a message that names no place, where it has to.
+func (t *Target) nowhere(m *adapters.Message) error {
+	if t.at.Dynamic && !strings.HasPrefix(m.Dest, t.at.Name) || t.at.Dynamic && m.Dest == "" {
+		return &adapters.Error{Op: "send", Addr: t.at, Kind: adapters.Permanent, Err: fmt.Errorf("%w: %q", adapters.ErrGone, m.Dest)}
+	}
+	return nil
 }
 
 // Wait returns the broker's answer. Without one after Limits.Confirm the connection is given up.

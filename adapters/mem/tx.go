@@ -1,6 +1,7 @@
 package mem
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -141,10 +142,10 @@ type transaction struct {
 }
 
 // land is the broker taking all of bt and the position, or nothing. Broker.mu is held.
-func (tx *transaction) land(p *place, bt *batch) {
-	tx.err = tx.judge(p, bt)
+func (tx *transaction) land(bt *batch) {
+	tx.err = tx.judge(bt)
 	for _, m := range bt.msgs {
-		if p.rules.Judged != nil {
+		if p := bt.t.placeOf(m); p.rules.Judged != nil {
 			p.rules.Judged(m, tx.err)
 		}
 	}
@@ -152,21 +153,26 @@ func (tx *transaction) land(p *place, bt *batch) {
 		return
 	}
 	for _, m := range bt.msgs {
-		p.push(m, nil)
+		bt.t.placeOf(m).push(m, nil)
 	}
-	l := p.b.lane(tx.x.lane)
+	l := bt.t.b.lane(tx.x.lane)
 	l.at, l.stored = tx.to, true
-	p.dispatch()
+	for _, m := range bt.msgs {
+		bt.t.placeOf(m).dispatch()
+	}
 }
 
-func (tx *transaction) judge(p *place, bt *batch) error {
-	if p.b.lane(tx.x.lane).holder != tx.x.number {
+func (tx *transaction) judge(bt *batch) error {
+	if bt.t.b.lane(tx.x.lane).holder != tx.x.number {
 		return &adapters.Error{Op: "send", Addr: bt.t.at, Kind: adapters.Denied, Err: fmt.Errorf("lane %s: %w", tx.x.lane, adapters.ErrFenced)}
 	}
 	for _, m := range bt.msgs {
-		if err := p.refusal(m, bt.t); err != nil {
+		if err := cmp.Or(bt.t.nowhere(m), bt.t.placeOf(m).refusal(m, bt.t)); err != nil {
+			return err
+		}
+		if err := bt.t.placeOf(m).overflow(len(bt.msgs), bt.t); err != nil {
 			return err
 		}
 	}
-	return p.overflow(len(bt.msgs), bt.t)
+	return nil
 }

@@ -41,7 +41,7 @@ func (*Adapter) Capabilities(c adapters.Config) adapters.Capabilities {
 	return adapters.Capabilities{
 		Sources: []adapters.Form{adapters.Stream}, Targets: []adapters.Form{adapters.Subject},
 		Settle: adapters.Each, SettleConfirmed: true, Attempts: adapters.CountEach,
-		Order: adapters.OrderPerAddress, Durable: true,
+		Order: adapters.OrderPerAddress, Dynamic: true, Durable: true,
 		Target: adapters.ClassWindow, Source: adapters.SourcePosition,
 		Headers: headers(c.Options.Bool(keyTTL, false)),
 	}
@@ -129,7 +129,9 @@ func (ad *Adapter) Ping(ctx context.Context, c adapters.Config, as ...adapters.A
 // lookAll looks for every end; one that is to be made may be absent.
 func (c *conn) lookAll(ctx context.Context, as []adapters.Address) error {
 	for _, a := range as {
-		c.at = a
+		if c.at = a; a.Dynamic {
+			continue
+		}
 		if err := c.look(ctx); err != nil && !(adapters.KindOf(err) == adapters.NotFound && a.Options.Bool(KeyCreate, false)) {
 			return err
 		}

@@ -175,15 +175,28 @@ func checkEnd(a adapters.Address) error {
 		return errors.Join(a.Options.Unknown(KeySubject, KeyCreate, KeyKeep, KeyConsumer, KeyTemporary), checkStreamEnd(a))
 	case adapters.Subject:
 		errs := a.Options.Unknown(KeyCreate, KeyKeep, KeyStream)
-		if problem := badSubject(a.Name, false); problem != "" {
-			errs = errors.Join(errs, wrong("subject", "", "%q: %s", a.Name, problem))
-		}
+		errs = errors.Join(errs, checkSubject(a))
 		if s := a.Options.String(KeyStream, ""); s != "" && !isName(s) {
 			errs = errors.Join(errs, wrong(KeyStream, nameHelp, "%q is no name of a stream", s))
 		}
 		return errs
 	}
 	return wrong(string(a.Form), "a source is a stream, a target is a subject", "nats has no %s", a.Form)
+}
+
+// checkSubject looks at a target's subject, or at how its subjects begin.
+func checkSubject(a adapters.Address) error {
+	name := a.Name
+	if a.Dynamic {
+		if a.Options[KeyCreate] != nil || a.Options[KeyStream] != nil {
+			return wrong(KeyCreate, "make a stream that takes them, for example with the subject "+name+">", "no stream is made for subjects that messages name")
+		}
+		name += "x" // what follows is not known
+	}
+	if problem := badSubject(name, false); problem != "" {
+		return wrong("subject", "", "%q: %s", a.Name, problem)
+	}
+	return nil
 }
 
 const nameHelp = "no blanks and none of . * > / \\"

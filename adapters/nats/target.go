@@ -34,6 +34,7 @@ type target struct {
 	refused int    // permission violations since nothing was flying
 	err     error
 
+	known      subjects
 	spent      chan struct{} // closed when err is set
 	duplicates atomic.Uint64
 	answered   atomic.Int64 // time of the last answer, UnixNano
@@ -55,12 +56,14 @@ var (
 
 // attachTarget looks for the stream.
 func attachTarget(ctx context.Context, c *conn) (*target, error) {
-	t := &target{c: c, ttl: c.cfg.Options.Bool(keyTTL, false), spent: make(chan struct{}), freed: make(chan struct{}, 1)}
-	if err := t.lookUp(ctx); err != nil {
-		return nil, err
+	t := &target{c: c, ttl: c.cfg.Options.Bool(keyTTL, false), spent: make(chan struct{}), freed: make(chan struct{}, 1), known: subjects{most: map[string]int64{}, absent: map[string]time.Time{}}}
+	if !c.at.Dynamic {
+		if err := t.lookUp(ctx); err != nil {
+			return nil, err
+		}
+		c.publishes(c.at.Name)
 	}
 	t.most = min(c.peer.MaxSize, c.cfg.Limits.MaxSize)
-	c.publishes(c.at.Name)
 	t.inbox = c.onAnswer(t.onAnswer)
 	c.onDenied(t.onDenied)
 	context.AfterFunc(c.gone, func() { t.spend(c.lostNow("send")) })
@@ -125,14 +128,17 @@ func (t *target) Post(ctx context.Context, ms []*adapters.Message) (adapters.Rec
 		close(r.done)
 	}
 	for i, m := range ms {
-		wire, err := t.wire(m)
-		if err != nil {
+		wire, err := t.wire(ctx, m)
+		if adapters.KindOf(err) == adapters.Permanent {
 			t.mu.Lock()
 			r.answer(i, err)
 			t.mu.Unlock()
 			continue
 		}
-		n, err := t.room(ctx)
+		var n int
+		if err == nil {
+			n, err = t.room(ctx)
+		}
 		if err == nil {
 			err = t.publish(wire, n, r, i)
 		}
@@ -157,7 +163,11 @@ func (t *target) abandon(r *receipt, i int, err error) {
 }
 
 // wire makes the message for the client, or says why NATS cannot carry it.
-func (t *target) wire(m *adapters.Message) (*natsgo.Msg, error) {
+func (t *target) wire(ctx context.Context, m *adapters.Message) (*natsgo.Msg, error) {
+	subject, most, err := t.subjectOf(ctx, m)
+	if err != nil {
+		return nil, err
+	}
 	h, err := encode(m, t.ttl)
 	if err == nil {
 		size := len(m.Body.Data)
@@ -169,15 +179,15 @@ func (t *target) wire(m *adapters.Message) (*natsgo.Msg, error) {
 		if len(h) > 0 {
 			size += len("NATS/1.0\r\n\r\n")
 		}
-		if int64(size) > t.most {
+		if int64(size) > most {
 			err = fmt.Errorf("%w: %d bytes with headers, and at most %d go through here (max_payload of the server, max_msg_size of the stream, max_message_size of the route)",
-				adapters.ErrTooLarge, size, t.most)
+				adapters.ErrTooLarge, size, most)
 		}
 	}
 	if err != nil {
 		return nil, &adapters.Error{Op: "send", Addr: t.c.at, Kind: adapters.Permanent, Err: err}
 	}
-	return &natsgo.Msg{Subject: t.c.at.Name, Header: h, Data: m.Body.Data}, nil
+	return &natsgo.Msg{Subject: subject, Header: h, Data: m.Body.Data}, nil
 }
 
 // room waits for a free slot. A server that answers nothing for as long as Limits.Confirm is given up.
@@ -301,6 +311,10 @@ func (t *target) onAnswer(m *natsgo.Msg) {
 
 // read makes a fate of the stream's answer (ADR-8, ADR-22): nil is stored, or stored before.
 func (t *target) read(m *natsgo.Msg) error {
+	if len(m.Data) == 0 && t.c.at.Dynamic {
+		t.unmet() // before it is sent again somebody looks whether the stream is still there
+		return &adapters.Error{Op: "send", Addr: t.c.at, Kind: adapters.Transient, Err: natsgo.ErrNoResponders}
+	}
 	if len(m.Data) == 0 {
 		return fail("send", t.c.at, natsgo.ErrNoResponders)
 	}
@@ -359,6 +373,9 @@ func (t *target) finish(n int, fate error) {
 func (t *target) onDenied(err error) {
 	if !strings.Contains(strings.ToLower(err.Error()), "publish to") {
 		t.spend(fail("send", t.c.at, err))
+		return
+	}
+	if t.silenced(err) {
 		return
 	}
 	t.mu.Lock()

@@ -260,7 +260,7 @@ func endsOf(t *routes.Table) map[string][]adapters.Address {
 	for _, r := range t.Routes {
 		ends[r.From.Broker] = append(ends[r.From.Broker], r.From)
 		for _, to := range r.To {
-			ends[to.Addr.Broker] = append(ends[to.Addr.Broker], to.Addr)
+			ends[to.Addr.Broker] = append(ends[to.Addr.Broker], to.Places()...)
 		}
 	}
 	return ends
