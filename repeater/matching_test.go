@@ -152,3 +152,31 @@ func TestStopKeepsTheMessageFromAllRoutes(t *testing.T) {
 		}
 	})
 }
+
+// A reload with another filter lets a route go on that has stopped at a message; one that changes nothing does not.
+func TestReloadEndsAStop(t *testing.T) {
+	spooling(t, routes.SpoolAuto, func(d *depot) {
+		d.r.Filter, d.r.OnFilterError = filterOf(t, `int(msg.header.n) >= 0`), routes.FilterErrorStop
+		ms := messages(0, 10)
+		ms[4].Props[0].V = adapters.String("four")
+		d.brokers["a"].Put("in", ms...)
+		d.start()
+		d.take("b", "out", 4)
+		d.until("stopped", func() bool { return d.rep.Status().Routes[0].State == "blocked" })
+		if out, err := d.rep.Reload(d.t.Context(), d.next(), false); err != nil || !out.Empty() {
+			t.Fatalf("%+v, %v", out, err)
+		}
+		pass(time.Minute)
+		if n, open := d.brokers["a"].Len("in"); n != 6 || open != 0 {
+			t.Errorf("%d and %d messages at the source after a reload without changes", n, open)
+		}
+		next := d.next()
+		next.Routes[0].Filter = filterOf(t, `"n" in msg.header`)
+		if _, err := d.rep.Reload(d.t.Context(), next, false); err != nil {
+			t.Fatal(err)
+		}
+		d.take("b", "out", 6)
+		d.empty("a", "in")
+		d.halt()
+	})
+}

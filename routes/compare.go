@@ -286,6 +286,11 @@ func differ(path string, a, b reflect.Value, out *[]string) {
 			*out = append(*out, path)
 		}
 		return
+	case []Edit:
+		if !slices.EqualFunc(x, b.Interface().([]Edit), Edit.same) {
+			*out = append(*out, path)
+		}
+		return
 	case adapters.Address:
 		if y := b.Interface().(adapters.Address); keyOf(x) != keyOf(y) {
 			*out = append(*out, path)
@@ -377,6 +382,8 @@ func below(path, field string) string {
 		field = "Credentials"
 	case "Kind":
 		field = "Type"
+	case "Edits": // unset is one of them
+		field = "Set"
 	case "TrustValues":
 		field = "TrustedHeaders"
 	}

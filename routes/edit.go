@@ -17,6 +17,14 @@ type Edit struct {
 	Value *Value // nil = the header is taken out
 }
 
+// same reports whether two edits do the same.
+func (e Edit) same(o Edit) bool {
+	if e.Name != o.Name || (e.Value == nil) != (o.Value == nil) {
+		return false
+	}
+	return e.Value == nil || e.Value.Source() == o.Value.Source()
+}
+
 // A Value computes the value of a header from a message: text, a number, or true or false. It is safe for concurrent use.
 type Value struct{ p program }
 

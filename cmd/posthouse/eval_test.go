@@ -6,6 +6,8 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/posthouse/posthouse/adapters"
 )
 
 func TestEvalCommand(t *testing.T) {
@@ -95,4 +97,13 @@ func TestTestCommand(t *testing.T) {
 	posthouse(t, "test", "absent.yaml").want(t, 3, "absent.yaml")
 	posthouse(t, "test", write(t, "bad.yaml", "test: []")).want(t, 2, `did you mean "tests"?`)
 	posthouse(t, "test", write(t, "lost.yaml", strings.Replace(wrong, topology, "absent.yaml", 1))).want(t, 3, "absent.yaml")
+}
+
+// TestShownEdits: what spool export says of a message whose headers a route changes.
+func TestShownEdits(t *testing.T) {
+	m := &adapters.Message{Props: []adapters.Prop{{Name: "old", V: adapters.String("x")}}, Edits: []adapters.Prop{{Name: "dc", V: adapters.String("paris")}, {Name: "old", V: adapters.Null()}}}
+	b, err := json.Marshal(showMessage(m))
+	if want := `{"headers":[["old","x"]],"set":[["dc","paris"]],"unset":["old"]}`; err != nil || string(b) != want {
+		t.Errorf("%s, %v, want %s", b, err, want)
+	}
 }

@@ -224,6 +224,8 @@ type message struct {
 	Received    int64       `json:"received_ms,omitempty"`
 	Expires     int64       `json:"expires_ms,omitempty"`
 	Headers     [][2]string `json:"headers,omitempty"`
+	Set         [][2]string `json:"set,omitempty"`   // headers that the route gives it on the way to its target
+	Unset       []string    `json:"unset,omitempty"` // those that it takes out
 	Body        string      `json:"body,omitempty"`
 	Base64      string      `json:"body_base64,omitempty"` // where the body is no text
 }
@@ -239,6 +241,13 @@ func showMessage(m *adapters.Message) *message {
 	}
 	for _, h := range m.Props {
 		s.Headers = append(s.Headers, [2]string{h.Name, h.V.Text()})
+	}
+	for _, e := range m.Edits {
+		if e.V.Type() == adapters.TNull {
+			s.Unset = append(s.Unset, e.Name)
+		} else {
+			s.Set = append(s.Set, [2]string{e.Name, e.V.Text()})
+		}
 	}
 	if utf8.Valid(m.Body.Data) {
 		s.Body = string(m.Body.Data)
