@@ -43,10 +43,10 @@ brokers:
 mutants:
 	$(GO) test ./internal/mutants -count=1 -v
 
-# make faults: the daemon killed at every crash point and everything around it broken, under load, with a table at the end.
-# FAULTFLAGS="-duration 30m" for a long one, "-seed N" for the schedule of another run, "-only C13" for some faults only.
+# make faults: the daemon killed at every crash point and everything around it broken, under load, with a table at the end: once
+# between NATS servers, once between real brokers. FAULTFLAGS="-duration 30m" for a long one that changes between them, "-seed N" for the schedule of another run, "-only C13" for some faults only.
 faults:
-	$(GO) test ./internal/faults -count=1 -v -timeout 0 -run 'TestStorm$$' -args $(FAULTFLAGS)
+	$(TESTBED) run -brokers artemis,kafka,rabbitmq4 -- $(GO) test ./internal/faults -count=1 -v -timeout 0 -run '^TestStorm|^TestC22$$' -args $(FAULTFLAGS)
 
 # make crash: 100,000 power failures of a disk in memory, in half a minute on two processors.
 crash:

@@ -100,7 +100,7 @@ func (l *lane) bury(it *item, reason string, err error) {
 	m := &own
 	m.Expires = 0 // it is not sent on; it must be there when somebody looks
 	l.push([]*item{{
-		m: m, size: it.size, at: it.at, lane: l, id: it.id, maybe: it.maybe, origin: it,
+		m: m, size: it.size, at: it.at, lane: l, id: it.id, maybe: it.maybe || it.doubt, origin: it,
 		dead: &bridge.Dead{
 			Reason: reason, Text: err.Error(), Route: l.of.route.Name, Lane: it.lane.name, Source: it.origins(),
 			Attempts: it.refused.times, First: it.refused.first.UnixMilli(), Last: it.refused.last.UnixMilli(),

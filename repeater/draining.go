@@ -309,7 +309,8 @@ func (b *store) offer(ctx context.Context, it *item) {
 	if it.seq < b.first && b.mayBeSent(it.seq) {
 		b.unsure[it.seq] = true
 	}
-	it.maybe = it.maybe || b.elsewhere[it.seq] || b.unsure[it.seq] && !(b.certain && it.certain)
+	it.doubt = b.unsure[it.seq]
+	it.maybe = it.maybe || b.elsewhere[it.seq] || it.doubt && (b.copied && it.seq < b.first || !(b.certain && it.certain))
 	it.refused, it.tried = b.refused[it.seq], b.firsts[it.seq]
 	b.fed[it.seq] = true
 	b.fedBytes += it.size

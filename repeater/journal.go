@@ -145,6 +145,9 @@ func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool) er
 				return err
 			}
 			b := newStore(l, s, j, clean)
+			if r.opts.AcceptEpoch {
+				b.isCopy()
+			}
 			if !clean && l.target.Name != deadLane && l.replies == nil {
 				if err := f.remember(b); err != nil {
 					return err

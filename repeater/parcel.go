@@ -40,6 +40,7 @@ type item struct {
 	id      string      // posthouse-id: the same on every retry
 	maybe   bool        // sent before, outcome unknown
 	key     string      // that its order hangs on, in a lane with order per-key
+	doubt   bool        // its record may have been sent, or become a dead letter, in an earlier life
 	certain bool        // its record was written when no second send needed a flag
 	noted   bool        // the notes of its conversion are counted
 	handed  atomic.Bool // to a target, with whatever outcome

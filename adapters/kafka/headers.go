@@ -170,7 +170,7 @@ func encode(m *adapters.Message, now time.Time, spring bool) wire {
 	n := len(m.Props) + len(m.CE) + 3
 	w.headers = make([]sarama.RecordHeader, 0, n)
 	switch {
-	case m.Created > 0 && m.Created-now.UnixMilli() <= futureLimit:
+	case ownStamp(m, now):
 		w.time = time.UnixMilli(m.Created)
 	case m.Created != 0:
 		if _, there := m.Prop(headerCreated); !there {

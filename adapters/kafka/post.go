@@ -255,6 +255,7 @@ func (b *batch) result(open error) (int, error) {
 		if s, yes := errs[i].(suspect); yes {
 			errs[i] = s.error
 		}
+		errs[i] = b.t.blameClock(b.ms[i], errs[i])
 	}
 	return adapters.Result(errs)
 }

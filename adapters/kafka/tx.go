@@ -10,6 +10,7 @@ import (
 	"github.com/IBM/sarama"
 
 	"github.com/posthouse/posthouse/adapters"
+	"github.com/posthouse/posthouse/internal/failpoint"
 )
 
 // txPrefix of transactional ids: what an operator grants rights to.
@@ -127,6 +128,9 @@ func (x *txTarget) SendTx(ctx context.Context, ms []*adapters.Message, p adapter
 	if err == nil {
 		err = x.transact(lots)
 	}
+	if len(ms) == 1 {
+		err = x.blameClock(ms[0], err)
+	}
 	if err == nil || adapters.KindOf(err).Definite() {
 		return err
 	}
@@ -148,6 +152,8 @@ func (x *txTarget) transact(lots []*lot) error {
 		}
 		return err
 	}
+	failpoint.Hit("C22")
+	failpoint.Soon("C22-end")
 	return x.finish(true)
 }
 

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"testing"
+	"time"
 
 	"github.com/Azure/go-amqp"
 
@@ -140,8 +141,9 @@ type amqpSend struct {
 }
 
 func (a *amqpSender) send(ctx context.Context, m message, done func(outcome)) {
+	now := time.Now() // as JMS producers do; Kafka would get the daemon's time otherwise, which a storm makes wrong
 	w := &amqp.Message{Data: [][]byte{m.body}, Header: &amqp.MessageHeader{Durable: true, Priority: 4},
-		Properties: &amqp.MessageProperties{MessageID: m.headers[headerID]}, ApplicationProperties: map[string]any{}}
+		Properties: &amqp.MessageProperties{MessageID: m.headers[headerID], CreationTime: &now}, ApplicationProperties: map[string]any{}}
 	for name, v := range m.headers {
 		w.ApplicationProperties[name] = v
 	}
@@ -189,6 +191,10 @@ func (e *amqpEnd) to(name string) string           { return "queue: " + name }
 
 func (e *amqpEnd) read(ctx context.Context, _ *testing.T, name string, last func(message) bool) ([]message, error) {
 	return e.drain(ctx, name, last)
+}
+
+func (e *amqpEnd) all(ctx context.Context, _ *testing.T, name string) ([]message, error) {
+	return e.drain(ctx, name, nil)
 }
 
 // drain takes everything that is in a queue: all that comes before a mark that is sent behind the message that is last,

@@ -139,7 +139,7 @@ func (c *checker) first(a arrival) {
 func (c *checker) order() {
 	limit := 0
 	if c.h.requeues {
-		limit = c.h.unsettled * c.h.kills
+		limit = c.h.unsettled * (c.h.kills + c.h.losses)
 	}
 	if len(c.late) > limit {
 		for _, text := range c.late {

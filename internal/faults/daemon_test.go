@@ -118,6 +118,30 @@ type daemonLog struct {
 	lines []string
 	admin chan string    // gets the address of the admin interface
 	hits  map[string]int // lines of failpoints, by name, and of damaged records, by route
+	file  *os.File       // gets it all, if there is one
+}
+
+// restart begins a file for all that is written from now on.
+func (l *daemonLog) restart(t *testing.T, path string) {
+	t.Helper()
+	l.end()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.file = f
+}
+
+// end ends that file.
+func (l *daemonLog) end() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.file != nil {
+		_ = l.file.Close() // what is missing in it is missed by a reader
+		l.file = nil
+	}
 }
 
 // msgDamaged is what a daemon logs of each record that it cannot read.
@@ -138,6 +162,9 @@ func (l *daemonLog) begin() <-chan string {
 func (l *daemonLog) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.file != nil {
+		_, _ = l.file.Write(p) // the daemon must not suffer from it
+	}
 	l.rest = append(l.rest, p...)
 	for {
 		line, rest, whole := bytes.Cut(l.rest, []byte("\n"))

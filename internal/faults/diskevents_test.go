@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
+	"slices"
 	"time"
 
 	"github.com/posthouse/posthouse/internal/testbed/broker"
@@ -106,11 +107,20 @@ func (s *storm) restarts(event) {
 	}
 }
 
+// transacts reports whether a lane of the round sends transactions.
+func (s *storm) transacts() bool {
+	return slices.ContainsFunc(s.lanes, func(l *stormLane) bool { return l.kind.once && !l.to.end.absorbs() })
+}
+
 // restored: the spool is replaced by a copy of it. A daemon refuses it until it is told that the original is gone.
 func (s *storm) restored(event) {
 	s.t.Helper()
 	s.running()
 	s.progress()
+	if s.transacts() { // what another sender has left open is hidden, with all behind it, until the broker gives it up after a minute
+		s.d.stop()
+		s.d = nil
+	}
 	s.kill()
 	copied := s.spool + ".copy"
 	if err := os.CopyFS(copied, os.DirFS(s.spool)); err != nil {
@@ -123,6 +133,9 @@ func (s *storm) restored(event) {
 		s.t.Fatal(err)
 	}
 	s.refused("copy")
+	for _, l := range s.lanes { // C19: to a target that goes by positions the copy is another sender, and says so
+		l.h.absorbs = l.h.absorbs && l.to.end.absorbs()
+	}
 	s.copied = true // the operator says so, until a daemon has done something with it
 	s.running()
 	s.progress()

@@ -18,10 +18,17 @@
 // # Trials and the storm
 //
 // A trial is one kind of fault between one pair of real brokers. The storm (TestStorm, make faults) is all of them in turn,
-// in an order that follows from a seed, on lanes of every promise between two NATS servers, which let a daemon die and come
-// back many times in a second: killed at every crash point of the program (package failpoint, of which only the daemon of
-// the storm knows), cut off, slowed down, on a disk that fails or is full, with a wrong clock, restored from a copy. It
-// is green, red, or void, and ends with a table.
+// in an order that follows from a seed, on lanes of every promise: killed at every crash point of the program (package
+// failpoint, of which only the daemon of the storm knows), cut off, slowed down, on a disk that fails or is full, with a
+// wrong clock, restored from a copy. It is green, red, or void, and ends with a table.
+//
+// A storm rages on a ground (ground_test.go). Two NATS servers let a daemon die and come back many times in a second. Real
+// brokers are Artemis, Kafka, RabbitMQ and NATS in pairs: the targets are the storm's own, because they are restarted, but for
+// RabbitMQ; sources are those of all tests, which nobody stops. A fake Kafka is for TestC22, inside transactions. The short
+// form has a test for each ground; the long one changes between NATS and real brokers from round to round.
+//
+// A red round leaves a directory, whose path it prints: the seed, the version, the topology, a copy of the spool, what the
+// daemons have logged, what the oracle knows of each message (oracle.jsonl), a report, and the command that repeats it.
 //
 // # Flags
 //

@@ -17,13 +17,18 @@ func (s *storm) flipped(event) {
 	s.t.Helper()
 	for range flips {
 		s.running()
-		s.far.Refuse()
-		s.far.Cut()
+		for _, p := range s.gates(far) {
+			p.Refuse()
+			p.Cut()
+		}
+		for _, l := range s.lanes {
+			l.h.breaks++
+		}
 		s.backlog(200)
 		s.kill()
 		s.flip()
 		s.running()
-		s.far.Allow()
+		s.heal()
 		if s.damage() > 0 {
 			return
 		}

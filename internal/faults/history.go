@@ -30,7 +30,7 @@ type history struct {
 	absorbs bool
 	// regives says that the source gives out again, as new messages, what a process had not settled when it was killed.
 	regives bool
-	// requeues says that the source, when a process was killed, may give out later messages to the next one before it
+	// requeues says that the source, when a process was killed or its link was lost, may give out later messages to the next one before it
 	// has taken back what that process had not settled. Then this is the source's order.
 	requeues bool
 	breaks   int // times that the link to the target was lost

@@ -3,6 +3,7 @@ package faults
 import (
 	"context"
 	"fmt"
+	"strconv"
 	"testing"
 
 	"github.com/twmb/franz-go/pkg/kadm"
@@ -28,10 +29,17 @@ func (k *kafkaEnd) client(t *testing.T, opts ...kgo.Opt) *kgo.Client {
 }
 
 // create makes a topic, which is gone after the test where the broker is shared.
-func (k *kafkaEnd) create(t *testing.T, name string) {
+func (k *kafkaEnd) create(t *testing.T, name string) { k.topic(t, name, nil) }
+
+func (k *kafkaEnd) createChoosy(t *testing.T, name string, most int) {
+	size := strconv.Itoa(most)
+	k.topic(t, name, map[string]*string{"max.message.bytes": &size})
+}
+
+func (k *kafkaEnd) topic(t *testing.T, name string, settings map[string]*string) {
 	t.Helper()
 	adm := kadm.NewClient(k.client(t))
-	if _, err := adm.CreateTopic(t.Context(), 1, 1, nil, name); err != nil {
+	if _, err := adm.CreateTopic(t.Context(), 1, 1, settings, name); err != nil {
 		t.Fatal(err)
 	}
 	if k.own == nil {
@@ -132,6 +140,25 @@ func (k *kafkaEnd) read(ctx context.Context, t *testing.T, name string, last fun
 			all = append(all, kafkaMessage(r))
 			if end == 0 && last(all[len(all)-1]) {
 				end = k.end(ctx, t, name)
+			}
+		}
+	}
+	return all, nil
+}
+
+// all reads a topic from its beginning to its end of now.
+func (k *kafkaEnd) all(ctx context.Context, t *testing.T, name string) ([]message, error) {
+	c := k.client(t, kgo.ConsumeTopics(name), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()),
+		kgo.FetchIsolationLevel(kgo.ReadCommitted()), kgo.KeepControlRecords())
+	var all []message
+	for end, next := k.end(ctx, t, name), int64(0); next < end; {
+		fs := c.PollFetches(ctx)
+		if err := fs.Err(); err != nil {
+			return all, err
+		}
+		for _, r := range fs.Records() {
+			if next = r.Offset + 1; !r.Attrs.IsControl() {
+				all = append(all, kafkaMessage(r))
 			}
 		}
 	}

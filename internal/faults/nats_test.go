@@ -137,13 +137,21 @@ func (n *natsEnd) client(t *testing.T) jetstream.JetStream {
 }
 
 // create makes the stream of a trial, with its window for duplicates.
-func (n *natsEnd) create(t *testing.T, name string) {
+func (n *natsEnd) create(t *testing.T, name string) { n.stream(t, name, 0) }
+
+// stream makes a stream that takes messages up to a size, 0 for all; it is gone after the test.
+func (n *natsEnd) stream(t *testing.T, name string, most int32) {
 	t.Helper()
 	js := n.client(t)
-	_, err := js.CreateStream(t.Context(), jetstream.StreamConfig{Name: name, Subjects: []string{name}, Duplicates: 10 * time.Minute})
-	if err != nil {
+	cfg := jetstream.StreamConfig{Name: name, Subjects: []string{name}, Duplicates: 10 * time.Minute, MaxMsgSize: most}
+	if _, err := js.CreateStream(t.Context(), cfg); err != nil {
 		t.Fatal(err)
 	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		defer cancel()
+		_ = js.DeleteStream(ctx, name) // its server may be gone
+	})
 }
 
 func (n *natsEnd) read(ctx context.Context, t *testing.T, name string, last func(message) bool) ([]message, error) {

@@ -100,6 +100,15 @@ func (n *natsEnd) consumed(ctx context.Context, js jetstream.JetStream, name str
 	return 0, 0, fmt.Errorf("stream %s has no consumer", name)
 }
 
+func (n *natsEnd) consumedBy(t *testing.T, name string) func(context.Context) (open, again int, err error) {
+	js := n.client(t)
+	return func(ctx context.Context) (int, int, error) { return n.consumed(ctx, js, name) }
+}
+
+func (n *natsEnd) createChoosy(t *testing.T, name string, most int) {
+	n.stream(t, name, int32(most))
+}
+
 // all reads a stream from its beginning to its end of now.
 func (n *natsEnd) all(ctx context.Context, t *testing.T, name string) ([]message, error) {
 	if n.count(ctx, t, name) == 0 {

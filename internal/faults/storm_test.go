@@ -2,7 +2,6 @@ package faults
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"maps"
@@ -14,8 +13,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go/jetstream"
-
 	"github.com/posthouse/posthouse/adapters/adaptertest"
 )
 
@@ -23,55 +20,80 @@ var duration = flag.Duration("duration", 0, "how long the storm of faults lasts;
 
 var only = flag.String("only", "", "let only those faults of the storm happen whose name matches this expression")
 
-// visits is how often the short form comes to every crash point, and others to every other fault.
-const (
-	visits = 10
-	others = 4
-)
-
 // TestStorm kills the daemon at every crash point, and breaks all that is around it, under load. The schedule follows from
-// the seed. It ends with a table.
+// the seed. It ends with a table. The short form is between two NATS servers; the long one changes between these and real
+// brokers, where they are there.
 func TestStorm(t *testing.T) {
 	t.Parallel()
+	grounds := []*ground{natsGround(t)}
+	if *duration > 0 && realBrokers() {
+		grounds = append(grounds, realGround(t))
+	}
 	s := newStorm(t)
 	t.Cleanup(s.report)
 	if *duration > 0 {
 		for end := time.Now().Add(*duration); time.Now().Before(end) && !t.Failed(); {
-			s.round(s.some(longRound))
+			g := grounds[s.n%len(grounds)]
+			s.round(g, s.some(g, g.long()))
 		}
 	} else {
-		for events := range slices.Chunk(s.everyOne(), shortRound) {
-			if !t.Failed() {
-				s.round(events)
-			}
-		}
+		s.everything(grounds[0], shortRound)
 	}
-	if !t.Failed() && *only == "" {
-		s.visited()
+	s.judge()
+}
+
+// TestStormOnRealBrokers is the short form between Artemis, Kafka, RabbitMQ and NATS; the long one is part of TestStorm.
+func TestStormOnRealBrokers(t *testing.T) {
+	t.Parallel()
+	if *duration > 0 {
+		t.Skip("-duration: TestStorm does it")
 	}
+	g := realGround(t)
+	s := newStorm(t)
+	t.Cleanup(s.report)
+	s.everything(g, 1000)
+	s.judge()
+}
+
+// TestC22 lets daemons die inside transactions, before their end is asked for and before it is answered, on a lane from Kafka
+// to Kafka that delivers exactly once. This Kafka is a fake one, which takes no time; TestStormOnRealBrokers has a real one.
+func TestC22(t *testing.T) {
+	t.Parallel()
+	g := fakeGround(t)
+	s := newStorm(t)
+	t.Cleanup(s.report)
+	s.wanted = "^C22"
+	s.everything(g, 1000)
 	s.judge()
 }
 
 // Faults in a round. Every round has its own streams, spool and history, so that what has to be kept stays small.
 const (
-	shortRound = 70
-	longRound  = 40
+	shortRound    = 70
+	longRound     = 40
+	longRealRound = 25
 )
 
-// A storm is a sequence of rounds between two NATS servers.
-type storm struct {
-	t        *testing.T
-	seed     uint64
-	rng      *rand.Rand
-	from, to *natsEnd
-	near     *adaptertest.Proxy // before the source
-	far      *adaptertest.Proxy // before the target
-	nearAt   string
-	farAt    string
-	log      *daemonLog
-	n        int // rounds so far
+func (g *ground) long() int {
+	if g.name == "NATS" {
+		return longRound
+	}
+	return longRealRound
+}
 
+// A storm is a sequence of rounds.
+type storm struct {
+	top    *testing.T
+	t      *testing.T // of the round
+	seed   uint64
+	rng    *rand.Rand
+	wanted string // -only
+	log    *daemonLog
+	n      int // rounds so far
+
+	g      *ground // of the round
 	lanes  []*stormLane
+	dir    string // with all that is below
 	file   string
 	spool  string
 	copied bool    // the spool is a copy, which no daemon has accepted
@@ -81,6 +103,7 @@ type storm struct {
 
 	faults map[string]int // by kind
 	story  []string       // of the round
+	judged []*history     // of the round
 	sum    count
 	again  int // deliveries that the source gave out again
 	kills  int
@@ -90,202 +113,152 @@ type storm struct {
 
 // A stormLane is one route of a round.
 type stormLane struct {
-	gone    map[string]bool // records that a daemon has found to be missing
-	damaged int             // and that it could not read
-	kind    laneKind
-	o       oracle
-	name    string
-	load    *load
-	from    jetstream.JetStream
-	h       history
-	to      jetstream.JetStream
+	plan
+	gone     map[string]bool // records that a daemon has found to be missing
+	damaged  int             // and that it could not read
+	o        oracle
+	name     string
+	load     *load
+	h        history
+	consumed func(context.Context) (open, again int, err error) // of the source; nil: it does not say
+	taken    []message                                          // from the target, while the daemon ran
 }
 
 // A laneKind says what a lane is like.
 type laneKind struct {
 	name   string
-	keys   string // of the route
+	keys   string // of the route; DEAD is the address of its dead letters
 	poison int
 	once   bool // no duplicate at all, not even when the daemon dies
 }
 
-var laneKinds = []laneKind{
-	{"pass", "spool: { mode: auto }", 0, false},
-	{"keep", "spool: { mode: always }", 0, false},
-	{"poison", "spool: { mode: always }, dead_letter: { broker: to, subject: DEAD }", 15, false},
-	{"once", "delivery: exactly-once, max_outage: 5m", 0, true},
-	{"once-poison", "delivery: exactly-once, max_outage: 5m, dead_letter: { broker: to, subject: DEAD }", 15, true},
-}
-
-const (
-	stormRate   = 120 // messages that each lane is sent in a second; longRate in the long form
-	longRate    = 450
-	stormWindow = 256 // in_flight and prefetch
-)
-
 func newStorm(t *testing.T) *storm {
 	o := newOracle(t)
-	s := &storm{t: t, seed: o.seed, rng: rand.New(rand.NewPCG(o.seed, 4)), from: newNATS(t), to: newNATS(t), log: &daemonLog{},
+	return &storm{top: t, t: t, seed: o.seed, rng: rand.New(rand.NewPCG(o.seed, 4)), wanted: *only, log: &daemonLog{},
 		faults: map[string]int{}, began: time.Now()}
-	near, far := behind(t, s.from, s.from.addr), behind(t, s.to, s.to.addr)
-	s.near, s.nearAt, s.far, s.farAt = near.proxy, near.at, far.proxy, far.at
-	t.Cleanup(func() { s.kill() })
-	return s
 }
 
-// round sets up lanes, lets events happen, heals, and checks.
-func (s *storm) round(events []event) {
-	s.n++
-	s.prepare()
-	for _, e := range events {
-		if s.t.Failed() {
-			return
+// everything is the short form: every fault as often as the ground wants, in rounds of so many.
+func (s *storm) everything(g *ground, most int) {
+	due := s.everyOne(g)
+	for events := range slices.Chunk(due, most) {
+		if !s.top.Failed() {
+			s.round(g, events)
 		}
-		e.do(s)
-		s.story = append(s.story, fmt.Sprintf("%7.2f s %s (%d, %v): sent %v", time.Since(s.began).Seconds(), e.kind, e.n, e.pass, s.sent()))
 	}
-	s.finish()
+	if !s.top.Failed() {
+		s.visited(due)
+	}
+}
+
+// round sets up lanes, lets events happen, heals, and checks. A red one leaves all that is known of it.
+func (s *storm) round(g *ground, events []event) {
+	s.n++
+	s.top.Run(fmt.Sprintf("round=%d", s.n), func(t *testing.T) {
+		s.t, s.g = t, g
+		defer s.leave()
+		defer s.killQuietly()
+		s.prepare()
+		for _, e := range events {
+			if t.Failed() {
+				return
+			}
+			e.do(s)
+			s.story = append(s.story, fmt.Sprintf("%7.2f s %s (%d, %v): sent %v", time.Since(s.began).Seconds(), e.kind, e.n, e.pass, s.sent()))
+		}
+		s.finish()
+	})
+}
+
+// killQuietly ends the daemon of a round that failed.
+func (s *storm) killQuietly() {
+	if s.d != nil {
+		s.d.kill()
+		s.d = nil
+	}
 }
 
 const stormTopology = `version: 1
 brokers:
-  from: { type: nats, addresses: ["nats://NEAR"] }
-  to: { type: nats, addresses: ["nats://FAR"], duplicate_window: 10m }
-defaults:
-  broker: { reconnect: { delay: 20ms, max_delay: 100ms }, heartbeat: 2s }
-  route: { prefetch: PREFETCH, in_flight: WINDOW, retry: { delay: 20ms, max_delay: 200ms }, max_message_size: 64KiB }
+BROKERSdefaults:
+  broker: { reconnect: { delay: 20ms, max_delay: 100ms }, heartbeat: HEARTBEAT }
+  route: { prefetch: WINDOW, in_flight: WINDOW, retry: { delay: 20ms, max_delay: 200ms }, max_message_size: 64KiB }
 spool: { dir: DIR, segment_size: 64KiB }
 routes:
-ROUTESadmin: { listen: 127.0.0.1:0 }
+ROUTESadmin: { listen: 127.0.0.1:0, log: { level: debug } }
 `
 
 // prepare makes streams, a spool and a topology, and begins to send.
 func (s *storm) prepare() {
 	s.t.Helper()
-	s.asked, s.lanes, s.story, s.spool = false, nil, nil, filepath.Join(s.t.TempDir(), "spool")
-	var routes strings.Builder
-	for i, k := range laneKinds {
-		l := &stormLane{kind: k, name: fmt.Sprintf("%s-%d", k.name, s.n), gone: map[string]bool{}, from: s.from.client(s.t), to: s.to.client(s.t)}
-		l.o = oracle{seed: s.seed + uint64(s.n*len(laneKinds)+i), small: true, poison: k.poison}
-		l.h = history{lane: l.name, window: stormWindow, unsettled: stormWindow, absorbs: true, regives: !k.once}
-		s.stream(s.from, l.name, 0)
-		s.stream(s.to, l.name, refusedBody)
-		s.stream(s.to, l.dead(), 0)
-		fmt.Fprintf(&routes, "  - { name: %s, from: { broker: from, stream: %s }, to: { broker: to, subject: %s }, %s }\n", l.name, l.name, l.name,
-			strings.ReplaceAll(k.keys, "DEAD", l.dead()))
+	s.dir = s.t.TempDir()
+	s.asked, s.copied, s.lanes, s.story, s.judged = false, false, nil, nil, nil
+	s.spool, s.file = filepath.Join(s.dir, "spool"), filepath.Join(s.dir, "topology.yaml")
+	s.log.restart(s.t, filepath.Join(s.dir, "daemon.log"))
+	var routes, brokers strings.Builder
+	sites := map[string]bool{}
+	for i, p := range s.g.plans(s.rng) {
+		l := s.lane(i, p)
 		s.lanes = append(s.lanes, l)
+		routes.WriteString(l.yaml())
+		for _, at := range []*site{p.from, p.to} {
+			if !sites[at.name] {
+				sites[at.name] = true
+				brokers.WriteString(at.yaml())
+			}
+		}
 	}
-	text := strings.NewReplacer("NEAR", s.nearAt, "FAR", s.farAt, "ROUTES", routes.String(), "WINDOW", fmt.Sprint(stormWindow),
-		"PREFETCH", fmt.Sprint(stormWindow), "DIR", s.spool).Replace(stormTopology)
-	s.file = filepath.Join(s.t.TempDir(), "topology.yaml")
+	text := strings.NewReplacer("BROKERS", brokers.String(), "ROUTES", routes.String(), "WINDOW", fmt.Sprint(s.g.window),
+		"HEARTBEAT", s.g.heartbeat.String(), "DIR", s.spool).Replace(stormTopology)
 	if err := os.WriteFile(s.file, []byte(text), 0o600); err != nil {
 		s.t.Fatal(err)
 	}
 	for _, l := range s.lanes {
-		l.load = startLoad(s.t, l.o, l.name, s.from.sender(s.t, l.name))
-		l.load.speed(stormRate)
-		if *duration > 0 {
-			l.load.speed(longRate)
-		}
+		l.load = startLoad(s.t, l.o, l.name, l.from.end.sender(s.t, l.source()))
+		l.load.speed(s.g.rate)
 	}
+}
+
+// lane makes the i-th lane of the round, with what it needs at its brokers.
+func (s *storm) lane(i int, p plan) *stormLane {
+	l := &stormLane{plan: p, name: fmt.Sprintf("%s-%x-%d-%d", p.kind.name, s.seed&0xffff, s.n, i), gone: map[string]bool{}}
+	l.o = oracle{seed: s.seed + uint64(s.n*16+i), small: true, poison: p.kind.poison}
+	l.h = history{lane: l.name, window: s.g.window, unsettled: s.g.window, absorbs: p.kind.once || p.to.end.absorbs(),
+		regives: !p.kind.once && p.from.end.regives(), requeues: p.from.end.requeues()}
+	p.create(s.t, l.name, l.dead())
+	if c, ok := p.from.end.(countable); ok {
+		l.consumed = c.consumedBy(s.t, l.source())
+	}
+	return l
 }
 
 func (l *stormLane) dead() string { return "dead-" + l.name }
 
-// stream makes a stream that takes messages up to a size, 0 for all.
-func (s *storm) stream(n *natsEnd, name string, most int32) {
-	s.t.Helper()
-	if most > 0 {
-		most += 2048 // of headers
-	}
-	cfg := jetstream.StreamConfig{Name: name, Subjects: []string{name}, Duplicates: 10 * time.Minute, MaxMsgSize: most}
-	if _, err := n.client(s.t).CreateStream(s.t.Context(), cfg); err != nil {
-		s.t.Fatal(err)
-	}
+func (l *stormLane) source() string { return l.name + sourceMark(l.plan) }
+
+// yaml is its route.
+func (l *stormLane) yaml() string {
+	to := l.to.name + "-out"
+	keys := strings.ReplaceAll(l.kind.keys, "DEAD", "broker: "+to+", "+l.to.end.to(l.dead()))
+	return fmt.Sprintf("  - { name: %s, from: { broker: %s-in, %s }, to: { broker: %s, %s }, %s }\n", l.name, l.from.name,
+		l.from.end.from(l.source()), to, l.to.end.to(l.name), keys)
 }
 
-// finish heals everything, ends the load, and checks what has come.
-func (s *storm) finish() {
-	s.t.Helper()
-	s.heal()
-	s.running()
+// gates are the proxies before the sources or before the targets of the lanes, each once.
+func (s *storm) gates(at side) (ps []*adaptertest.Proxy) {
 	for _, l := range s.lanes {
-		l.load.stop()
-	}
-	s.quiet("all that was sent has been delivered", patience)
-	for _, l := range s.lanes {
-		for n := l.load.one(); l.o.poisonous(n); n = l.load.one() {
+		if p := l.gate(at); p != nil && !slices.Contains(ps, p) {
+			ps = append(ps, p)
 		}
-		l.load.open.Wait()
 	}
-	s.quiet("a fresh message on every lane is delivered", freshness)
-	s.d.stop()
-	s.d = nil
-	for _, l := range s.lanes {
-		s.verdict(l)
-	}
-	if s.t.Failed() {
-		return
-	}
-	for _, l := range s.lanes {
-		for _, e := range []*natsEnd{s.from, s.to, s.to} {
-			_ = e.client(s.t).DeleteStream(s.t.Context(), l.name)
-		}
-		_ = s.to.client(s.t).DeleteStream(s.t.Context(), l.dead())
-	}
+	return ps
 }
 
-// quiet waits until nothing is at a source and nothing on its way.
-func (s *storm) quiet(what string, most time.Duration) {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), most)
-	defer cancel()
-	err := until(ctx, what, func() bool {
-		for _, l := range s.lanes {
-			if open, _, err := s.from.consumed(ctx, l.from, l.name); err != nil || open > 0 {
-				return false
-			}
-		}
-		st, err := s.d.status()
-		if err == nil && s.asked {
-			s.resolve(st)
-		}
-		return err == nil && st.open() == 0
-	})
-	if err != nil {
-		st, _ := s.d.get("/api/v1/status")
-		s.t.Fatalf("%s: %v\nstatus: %s\nlog:\n%s", stuck, err, st, s.log)
+func (l *stormLane) gate(at side) *adaptertest.Proxy {
+	if at == near {
+		return l.from.near
 	}
-}
-
-// verdict checks the history of a lane; that of its dead letters is one of its own.
-func (s *storm) verdict(l *stormLane) {
-	s.t.Helper()
-	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
-	defer cancel()
-	_, again, err := s.from.consumed(ctx, l.from, l.name)
-	good, err1 := s.to.all(ctx, s.t, l.name)
-	dead, err2 := s.to.all(ctx, s.t, l.dead())
-	if err := errors.Join(err, err1, err2); err != nil {
-		s.t.Fatal(err)
-	}
-	s.again += again
-	sends := l.load.outcomes()
-	h, buried := l.h, l.h
-	buried.lane = l.dead()
-	h.sends, buried.sends = slices.Clone(sends), slices.Clone(sends)
-	for n := range sends {
-		if l.o.poisonous(n) {
-			h.sends[n] = failed
-		} else {
-			buried.sends[n] = failed
-		}
-	}
-	h.arrivals, buried.arrivals = l.arrivals(good), l.arrivals(dead)
-	h.figures = append(h.figures, figure{void, "sends without an answer", len(sends) - l.load.count(taken), 0, 0})
-	s.judged(&h)
-	s.judged(&buried)
-	s.sum.messages -= len(sends) // they are in both
+	return l.to.far
 }
 
 // sent is how many messages each lane was sent.
@@ -296,59 +269,37 @@ func (s *storm) sent() (ns []int) {
 	return ns
 }
 
-// arrived is how many messages are at the target, 0 if it does not say.
-func (l *stormLane) arrived(ctx context.Context) int {
-	st, err := l.to.Stream(ctx, l.name)
-	if err != nil {
-		return 0
-	}
-	return int(st.CachedInfo().State.Msgs)
-}
-
-func (l *stormLane) arrivals(ms []message) (as []arrival) {
-	for _, m := range ms {
-		as = append(as, l.o.read(l.name, m))
-	}
-	return as
-}
-
-func (s *storm) judged(h *history) {
-	found, c := examine(h)
-	for _, f := range found {
-		s.t.Errorf("round %d: %s", s.n, f)
-	}
-	s.red = append(s.red, found...)
-	s.sum.messages += c.messages
-	s.sum.explained += c.explained
-	s.sum.unexplained += c.unexplained
-	s.sum.lost += c.lost
-	s.sum.reported += c.reported
-}
-
 // judge says void where the storm did not do its work.
 func (s *storm) judge() {
-	if s.again == 0 {
-		s.t.Errorf("%s: no source has given out a message again", void)
+	if s.again == 0 && s.wanted != "^C22" { // there nothing was settled at the source when its daemon died, and that is a log
+		s.top.Errorf("%s: no source has given out a message again", void)
 	}
 	if s.sum.messages < 1000 {
-		s.t.Errorf("%s: %d messages", void, s.sum.messages)
+		s.top.Errorf("%s: %d messages", void, s.sum.messages)
 	}
 }
 
 // report prints the table.
 func (s *storm) report() {
-	verdict := "green"
-	if s.t.Failed() {
-		verdict = "void"
-		if len(s.red) > 0 {
-			verdict = "red"
-		}
+	if verdict := s.verdictOf(s.top); verdict != "green" {
+		s.top.Logf("what happened in the last round:\n%s\nlog:\n%s", strings.Join(s.story, "\n"), s.log)
 	}
+	s.top.Log("\n" + s.table(s.top))
+}
+
+func (s *storm) verdictOf(t *testing.T) string {
+	switch {
+	case !t.Failed():
+		return "green"
+	case len(s.red) > 0:
+		return "red"
+	}
+	return "void"
+}
+
+func (s *storm) table(t *testing.T) string {
 	var b strings.Builder
-	if verdict != "green" {
-		s.t.Logf("what happened in the last round:\n%s\nlog:\n%s", strings.Join(s.story, "\n"), s.log)
-	}
-	fmt.Fprintf(&b, "storm: %s\nseed                   %d\nduration               %v\nrounds                 %d\n", verdict, s.seed,
+	fmt.Fprintf(&b, "storm: %s\nseed                   %d\nduration               %v\nrounds                 %d\n", s.verdictOf(t), s.seed,
 		time.Since(s.began).Round(time.Second), s.n)
 	for _, line := range []struct {
 		name string
@@ -360,5 +311,5 @@ func (s *storm) report() {
 	for _, kind := range slices.Sorted(maps.Keys(s.faults)) {
 		fmt.Fprintf(&b, "  %-20s %d\n", kind, s.faults[kind])
 	}
-	s.t.Log("\n" + b.String())
+	return b.String()
 }

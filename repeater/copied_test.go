@@ -1,0 +1,58 @@
+package repeater_test
+
+import (
+	"testing"
+
+	"github.com/posthouse/posthouse/adapters/mem"
+	"github.com/posthouse/posthouse/routes"
+)
+
+// C19: to a target that goes by positions the daemon of a copied spool is another sender. What the original may have sent
+// says so when the copy sends it, although the route delivers exactly once: nobody else could tell.
+func TestC19_CopyFlagsWhatTheOriginalMayHaveSent(t *testing.T) {
+	for name, o := range classes() {
+		t.Run(name, func(t *testing.T) {
+			once(t, o, func(d *depot) {
+				d.start()
+				d.up()
+				d.brokers["b"].Link().HoldReplies()
+				d.brokers["a"].Put("in", messages(0, 10)...)
+				d.until("all are with the target", func() bool { n, _ := d.brokers["b"].Len("out"); return n == 10 })
+				d.opts.AcceptEpoch = true
+				d.powerFailure()
+				d.brokers["a"].Put("in", messages(10, 10)...)
+				n := 20
+				if o.Tx {
+					n = 30
+				}
+				got := d.take("b", "out", n)
+				if f := flagged(got); o.Tx && (f != 10 || flagged(got[10:20]) != 10) || !o.Tx && f != 0 {
+					t.Errorf("%v, %d flagged", numbers(got), f)
+				}
+				d.halt()
+			})
+		})
+	}
+}
+
+// C12: what has become a dead letter just before a daemon died may become one again. The second one says so, whatever the
+// route promises for its target.
+func TestC12_SecondDeadLetterIsFlagged(t *testing.T) {
+	once(t, mem.Options{Tx: true}, func(d *depot) {
+		d.r.MaxAttempts, d.r.OnPoison, d.r.DeadLetter = 1, routes.PoisonDeadLetter, &routes.Target{Addr: addr([2]string{"b", "dead"})}
+		d.refuses(func(n int) bool { return n == 3 })
+		p := &patient{Adapter: d.adapter, cure: make(chan struct{})}
+		p.settle = first(p.hang) // so the record waits for its settle
+		d.adapter = p
+		d.brokers["a"].Put("in", messages(0, 5)...)
+		d.start()
+		d.until("a dead letter", func() bool { n, _ := d.brokers["b"].Len("dead"); return n == 1 })
+		d.powerFailure()
+		got := d.take("b", "dead", 2)
+		if flagged(got[:1]) != 0 || flagged(got[1:]) != 1 {
+			t.Errorf("%v, %d flagged", numbers(got), flagged(got))
+		}
+		close(p.cure)
+		d.halt()
+	})
+}
