@@ -19,9 +19,9 @@ func (c *counter) Inc() { c.n.Add(1) }
 // Add adds n.
 func (c *counter) Add(n int64) { c.n.Add(n) }
 
-// used is c, or nil while it has counted nothing.
+// used is c, or nil while it has counted nothing; nil of nil.
 func (c *counter) used() *counter {
-	if c.n.Load() == 0 {
+	if c == nil || c.n.Load() == 0 {
 		return nil
 	}
 	return c

@@ -290,3 +290,20 @@ func TestFailoverOnlyFromWhatIsDown(t *testing.T) {
 		w.halt()
 	})
 }
+
+// Whoever asks for the metrics of a route with dead letters and nothing to move gets them.
+func TestMetricsOfWhatNeverHappened(t *testing.T) {
+	sharing(t, routes.Sharing{Distribute: routes.Weighted, WhenDown: routes.Move}, func(w *world, r *routes.Route) {
+		w.table.Spool = &routes.Spool{Dir: t.TempDir(), SegmentSize: 128 << 10}
+		r.Spool = routes.RouteSpool{Mode: routes.SpoolAuto, SlowAfter: time.Minute}
+		reg := prometheus.NewRegistry()
+		w.opts.Metrics = reg
+		w.start()
+		w.brokers["a"].Put("in", messages(0, 3)...)
+		w.empty("a", "in")
+		if n := count(t, reg, "posthouse_route_forwarded_messages_total"); n != 3 {
+			t.Errorf("%d forwarded", n)
+		}
+		w.halt()
+	})
+}
