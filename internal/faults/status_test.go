@@ -58,7 +58,14 @@ type laneStatus struct {
 	SpooledTotal int    `json:"spooled_total"`
 	LastError    string `json:"last_error"`
 	received     int    // of its route
+	Share        *struct {
+		InUse  bool   `json:"in_use"`
+		Target string `json:"target_in_use"`
+	} `json:"share"`
 }
+
+// inUse reports whether the lane gets new messages, of those that several share.
+func (l laneStatus) inUse() bool { return l.Share != nil && l.Share.InUse }
 
 // lane is the one lane of a route; a state of "" says that there is none in the answer.
 func (s status) lane(route string) laneStatus {
