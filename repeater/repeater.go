@@ -61,6 +61,7 @@ func (o Options) withDefaults() Options {
 // once.
 type Repeater struct {
 	now     atomic.Pointer[world] // what runs
+	config  atomic.Pointer[ConfigStatus]
 	opts    Options
 	journal *journal // nil: the file has no spool
 	metrics *metrics
@@ -68,6 +69,7 @@ type Repeater struct {
 	started time.Time
 
 	reloads chan *reload                  // for the goroutine that serves
+	serving chan struct{}                 // closed when the spool is open and the flows are about to begin
 	over    chan struct{}                 // closed when nothing runs any more
 	gone    []*flow                       // that run no more, and have left something
 	watches map[string]context.CancelFunc // of addresses, by broker
@@ -108,10 +110,10 @@ type routeRun struct {
 // New wires t. It reads the secrets, so its error may be a *routes.SecretError; nothing is connected.
 func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 	o = o.withDefaults()
-	r := &Repeater{
-		opts: o, clock: newClock(o.Now, o.Log), started: time.Now(), reloads: make(chan *reload), over: make(chan struct{}),
-		watches: map[string]context.CancelFunc{},
-	}
+	r := new(Repeater)
+	o.Log = slog.New(stamped{o.Log.Handler(), &r.config})
+	r.opts, r.clock, r.started = o, newClock(o.Now, o.Log), time.Now()
+	r.reloads, r.over, r.serving, r.watches = make(chan *reload), make(chan struct{}), make(chan struct{}), map[string]context.CancelFunc{}
 	r.metrics = newMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics))
 	w := &wiring{table: t, kinds: kinds, opts: o, metrics: r.metrics, clock: r.clock, ids: newIdentity(), tables: map[string]*replies{}}
 	w.bridging = newBridgeMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics), r)
@@ -124,6 +126,7 @@ func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 		fs = append(fs, w.flow(rs, w.gates, w.metrics, w.ids))
 	}
 	r.now.Store(newWorld(w, fs))
+	r.config.Store(&ConfigStatus{Hash: t.Hash, File: t.File, Since: r.started})
 	if t.Spool != nil {
 		r.journal = &journal{dir: spoolDir(t.Spool, o.Name), cfg: t.Spool, log: o.Log, known: lanesOf(t)}
 	}
@@ -325,6 +328,7 @@ func (r *Repeater) serve(ctx context.Context) error {
 	for _, f := range r.flows() {
 		f.launch(ctx)
 	}
+	close(r.serving)
 	r.takeReloads(ctx, watch, &watches)
 	for _, f := range r.flows() {
 		<-f.ended
@@ -355,7 +359,7 @@ func (r *wiring) startHosts(ctx context.Context) (hosts []io.Closer, err error) 
 // Status returns a snapshot in file order of the sources.
 func (r *Repeater) Status() Status {
 	w := r.now.Load()
-	s := Status{Repeater: r.opts.Name, Hash: w.table.Hash, Started: r.started, Clock: r.clock.status(), Spool: r.journal.status()}
+	s := Status{Repeater: r.opts.Name, Hash: w.table.Hash, Config: *r.config.Load(), Started: r.started, Clock: r.clock.status(), Spool: r.journal.status()}
 	for _, f := range w.flows() {
 		s.Routes = append(s.Routes, f.status()...)
 	}

@@ -13,6 +13,7 @@ import (
 type Status struct {
 	Repeater string         `json:"repeater"`
 	Hash     string         `json:"config_hash"`
+	Config   ConfigStatus   `json:"config"`
 	Started  time.Time      `json:"started"`
 	Clock    ClockStatus    `json:"clock"`
 	Spool    *SpoolStatus   `json:"spool"` // null: the file has no spool section
@@ -214,6 +215,7 @@ func (b *store) oldest() *time.Time {
 
 // gauges are what is read from the running flows at scrape time.
 type gauges struct {
+	config                                    configGauges
 	r                                         *Repeater
 	attached, linkUp, state, inFlight_, inUse *prometheus.Desc
 	clock                                     *prometheus.Desc
@@ -227,6 +229,7 @@ func newGauges(r *Repeater) *gauges {
 	return &gauges{
 		r:        r,
 		spool:    newSpoolGauges(desc),
+		config:   newConfigGauges(desc),
 		clock:    desc("clock_suspect", "1 while the wall clock is not believed, so that nothing expires."),
 		attached: desc("route_source_attached", "1 while the source is attached and answers.", "route"),
 		linkUp:   desc("link_up", "1 while the target is attached and answers.", "route", "target"),
@@ -246,6 +249,7 @@ func (g *gauges) Describe(c chan<- *prometheus.Desc) {
 	c <- g.inFlight_
 	c <- g.inUse
 	g.spool.describe(c)
+	g.config.describe(c)
 }
 
 // Collect implements prometheus.Collector.
@@ -256,6 +260,7 @@ func (g *gauges) Collect(c chan<- prometheus.Metric) {
 	st := g.r.Status()
 	gauge(g.clock, is(st.Clock.Suspect))
 	g.spool.journal(gauge, st.Spool)
+	g.config.collect(gauge, st.Config)
 	for _, r := range st.Routes {
 		gauge(g.attached, is(r.Source.State == LinkUp.String()), r.Name)
 		for _, l := range r.Lanes {

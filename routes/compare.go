@@ -64,6 +64,9 @@ func (c *comparison) process(d *Diff) {
 	d.Process = append(d.Process, differing("spool", c.old.Spool, c.new.Spool)...)
 	d.Process = slices.DeleteFunc(d.Process, func(k string) bool { return k == "spool.when_full" }) // it is the routes'
 	d.Process = append(d.Process, differing("admin", c.old.Admin, c.new.Admin)...)
+	if !reflect.DeepEqual(c.old.PathKey, c.new.PathKey) {
+		d.Process = append(d.Process, "topology.path_key")
+	}
 	const level = "admin.log.level"
 	if i := slices.Index(d.Process, level); i >= 0 {
 		d.Process = slices.Delete(d.Process, i, i+1)

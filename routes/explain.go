@@ -44,6 +44,7 @@ func codes() []code {
 		{"K006", "A bad name, or one that is used twice.\nNames are lower-case letters, digits and dashes, at most 63, beginning with a letter or digit. They become metric labels, directory names and consumer groups."},
 		{"K007", "The file's version is not known to this program.\nWrite version: 1, or use a newer posthouse."},
 		{"K008", "A key that will be removed in a later version."},
+		{"C001", "A key differs that only a restart of the daemon can take.\nThe reload is refused as a whole, and what runs goes on. These are: spool.dir, spool.max_size, spool.sync, spool.segment_size, a spool section that comes or goes, admin.listen, admin.log.format and embedded of a broker. Put the old value back and reload, or restart the daemon; messages in the spool stay."},
 		{"R001", "An end names a broker that is not defined under brokers:."},
 		{"R002", "No repeater serves a route.\nA repeater serves the routes whose brokers are all in its list, that of their dead letters included, or only those that it names under routes:. A route that nobody serves would wait for ever."},
 		{"R003", "A route with several targets does not say how to distribute.\nCopying and balancing must not be guessed: add distribute."},

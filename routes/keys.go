@@ -52,9 +52,9 @@ func spoolShape() *Shape {
 	return &Shape{Name: "spool", Doc: "The journal on disk that keeps messages while a target is away: one for all routes.", Fields: []*Field{
 		{Name: "dir", Type: Path, Required: true, Since: spooling, Reload: RestartProcess, Example: "dir: PATH",
 			Doc: "Where it is; each repeater uses DIR/REPEATER. On a local disk that belongs to this daemon alone."},
-		{Name: "max_size", Type: Size, Min: leastSegments * (32 << 10), Since: spooling, Reload: Live,
+		{Name: "max_size", Type: Size, Min: leastSegments * (32 << 10), Since: spooling, Reload: RestartProcess,
 			Doc: "Bytes on disk, reserve included: at least five segments. Left out: only the disk bounds it."},
-		{Name: "when_full", Type: Word, Words: fullWords(), Refused: dropping(), Default: "pause", Since: spooling, Reload: Live, Doc: fullDoc},
+		{Name: "when_full", Type: Word, Words: fullWords(), Refused: dropping(), Default: "pause", Since: spooling, Reload: RestartRoute, Doc: fullDoc},
 		{Name: "sync", Type: WordOrDuration, Words: []string{"always", "never"}, Default: "always", Min: 0.001, Max: 60, Since: spooling, Reload: RestartProcess,
 			Doc: "A message is settled at its source only after the sync. always: at once, shared by what waits; a duration: wait that long so that more share it; never: leave it to the system, and lose messages in a power cut (P002)."},
 		{Name: "segment_size", Type: Size, Default: "64MiB", Min: 32 << 10, Max: 1 << 30, Since: spooling, Reload: RestartProcess,
@@ -80,7 +80,7 @@ func adminShape() *Shape {
 			Of: &Shape{Name: "log", Doc: "The log on standard error.", Fields: []*Field{
 				{Name: "level", Type: Word, Words: []string{"info", "debug", "warn", "error"}, Default: "info", Since: since,
 					Doc: "The least important lines that are written."},
-				{Name: "format", Type: Word, Words: []string{"auto", "text", "json"}, Default: "auto", Since: since,
+				{Name: "format", Type: Word, Words: []string{"auto", "text", "json"}, Default: "auto", Since: since, Reload: RestartProcess,
 					Doc: "auto is text on a terminal, else JSON."},
 			}}},
 	}}
@@ -220,7 +220,7 @@ func fateFields() []*Field {
 			Doc: "source: as the source hands them out, only a refused message leaves its place; strict: nothing passes a message that the target refuses, one at a time where a target would take later ones, unless in_flight is written beside it (D007); per-key: one message of a key at a time, and what the target refuses holds its key in the spool while others pass; none: any order."},
 		{Name: "key", Type: Expression, Since: promising, Reload: RestartRoute,
 			Doc: "What order: per-key goes by, and the ordering key of the message at a target without a key of its own. Left out: the key it came with, else its group; messages without one share one."},
-		{Name: "max_attempts", Type: Count, Unit: "refusals", Default: "5", Min: 1, Max: 1e6, Inherit: true, Since: settingAside, Reload: Live,
+		{Name: "max_attempts", Type: Count, Unit: "refusals", Default: "5", Min: 1, Max: 1e6, Inherit: true, Since: settingAside, Reload: RestartRoute,
 			Doc: "Refusals by the target after which a message is poison. An outage, a full target and a missing right never count: they are waited for."},
 		{Name: "on_poison", Type: Word, Words: []string{string(PoisonDeadLetter), string(PoisonHold)}, Inherit: true, Since: settingAside, Reload: RestartRoute,
 			Doc: "dead-letter: set a poison message aside and go on; hold: stop the lane at it, which tries again every minute until the target takes it or posthouse resolve decides. Left out: hold with order: strict, else dead-letter."},
@@ -254,12 +254,12 @@ func routeSpoolShape() *Shape {
 	return &Shape{Name: "route.spool", Doc: "What a route does with the spool. Each of its lanes has its own part of it.", Fields: []*Field{
 		{Name: "mode", Type: Word, Words: []string{string(SpoolAuto), string(SpoolAlways), string(SpoolNever)}, Default: "auto", Since: spooling, Reload: RestartRoute,
 			Doc: "auto: spool while the target is away or too slow; always: spool every message before it is sent; never: messages wait at their source. In a file without spool: it is never."},
-		{Name: "max_size", Type: Size, Min: 1, Since: spooling, Reload: Live,
+		{Name: "max_size", Type: Size, Min: 1, Since: spooling, Reload: RestartRoute,
 			Doc: "Bytes that each lane of the route may keep: at least one segment, and one message of max_message_size. Left out: as much as the spool has."},
-		{Name: "max_age", Type: Duration, Min: 1, Since: spooling, Reload: Live,
+		{Name: "max_age", Type: Duration, Min: 1, Since: spooling, Reload: RestartRoute,
 			Doc: "Give up messages that have been spooled for longer. Left out: never. Less than 1h gets a warning (P004)."},
-		{Name: "when_full", Type: Word, Words: fullWords(), Refused: dropping(), Since: spooling, Reload: Live, Doc: "As the key of the spool, for this route. Left out: as the spool says."},
-		{Name: "slow_after", Type: Duration, Default: "30s", Min: 0.1, Max: 86400, Since: spooling, Reload: Live,
+		{Name: "when_full", Type: Word, Words: fullWords(), Refused: dropping(), Since: spooling, Reload: RestartRoute, Doc: "As the key of the spool, for this route. Left out: as the spool says."},
+		{Name: "slow_after", Type: Duration, Default: "30s", Min: 0.1, Max: 86400, Since: spooling, Reload: RestartRoute,
 			Doc: "With auto: spool when the target has kept the source at its prefetch limit for this long."},
 	}}
 }
@@ -271,37 +271,37 @@ func limitFields() []*Field {
 			Doc: "Received and not yet settled, per source."},
 		{Name: "prefetch_size", Type: Size, Default: "64MiB", Min: 1 << 16, Max: 1 << 40, Inherit: true, Since: since, Reload: RestartRoute,
 			Doc: "Bytes of them; one larger message still passes."},
-		{Name: "in_flight", Type: Count, Unit: "messages", Default: "256", Min: 1, Max: 65535, Inherit: true, Since: since, Reload: Live,
+		{Name: "in_flight", Type: Count, Unit: "messages", Default: "256", Min: 1, Max: 65535, Inherit: true, Since: since, Reload: RestartRoute,
 			Doc: "Sent and not yet confirmed, per lane. Left out with order: strict: 1 at a target that takes later messages after refusing one. Left out with exactly-once into kafka: 4096, the most that go in one transaction."},
-		{Name: "batch", Type: Object, Of: batchShape(), Inherit: true, Since: since, Reload: Live, Doc: "How many messages are sent together."},
-		{Name: "retry", Type: Object, Of: retryShape(), Inherit: true, Since: since, Reload: Live,
+		{Name: "batch", Type: Object, Of: batchShape(), Inherit: true, Since: since, Reload: RestartRoute, Doc: "How many messages are sent together."},
+		{Name: "retry", Type: Object, Of: retryShape(), Inherit: true, Since: since, Reload: RestartRoute,
 			Doc: "The pause before a message is sent again; nothing is given up because time passed."},
-		{Name: "confirm_timeout", Type: Duration, Default: "30s", Min: 0.1, Max: 3600, Inherit: true, Since: since, Reload: Live,
+		{Name: "confirm_timeout", Type: Duration, Default: "30s", Min: 0.1, Max: 3600, Inherit: true, Since: since, Reload: RestartRoute,
 			Doc: "Without an answer for this long the connection is given up, and the outcome counts as unknown."},
-		{Name: "max_message_size", Type: Size, Default: "64MiB", Min: 1 << 10, Max: 1 << 31, Inherit: true, Since: since, Reload: Live,
+		{Name: "max_message_size", Type: Size, Default: "64MiB", Min: 1 << 10, Max: 1 << 31, Inherit: true, Since: since, Reload: RestartRoute,
 			Doc: "Bytes of one message, headers included."},
-		{Name: "max_rate", Type: Count, Unit: "messages per second", Min: 1, Max: 1e9, Inherit: true, Since: promising, Reload: Live,
+		{Name: "max_rate", Type: Count, Unit: "messages per second", Min: 1, Max: 1e9, Inherit: true, Since: promising, Reload: RestartRoute,
 			Doc: "The most that are sent, per lane, passed through or out of the spool. What comes faster waits at its source, or is spooled after slow_after as with a slow target. Left out: as fast as the target takes them."},
-		{Name: "drain_rate", Type: Count, Unit: "messages per second", Min: 1, Max: 1e9, Inherit: true, Since: spooling, Reload: Live,
+		{Name: "drain_rate", Type: Count, Unit: "messages per second", Min: 1, Max: 1e9, Inherit: true, Since: spooling, Reload: RestartRoute,
 			Doc: "The most that are sent out of the spool, per lane. Left out: max_rate."},
 		lossesField(),
-		{Name: "max_hops", Type: Count, Unit: "hops", Default: "8", Min: 1, Max: 32, Inherit: true, Since: since, Reload: Live,
+		{Name: "max_hops", Type: Count, Unit: "hops", Default: "8", Min: 1, Max: 32, Inherit: true, Since: since, Reload: RestartRoute,
 			Doc: "A message that has passed more routes than this is in a loop."},
 	}
 }
 
 func batchShape() *Shape {
 	return &Shape{Name: "batch", Doc: "How many messages are sent together.", Fields: []*Field{
-		{Name: "count", Type: Count, Unit: "messages", Default: "64", Min: 1, Max: 65535, Since: since, Doc: "At most this many."},
-		{Name: "size", Type: Size, Default: "1MiB", Min: 1, Max: 1 << 30, Since: since, Doc: "At most this many bytes; one larger message still passes."},
+		{Name: "count", Type: Count, Unit: "messages", Default: "64", Min: 1, Max: 65535, Since: since, Reload: RestartRoute, Doc: "At most this many."},
+		{Name: "size", Type: Size, Default: "1MiB", Min: 1, Max: 1 << 30, Since: since, Reload: RestartRoute, Doc: "At most this many bytes; one larger message still passes."},
 	}}
 }
 
 func retryShape() *Shape {
 	return &Shape{Name: "retry", Doc: "The pause before a message is sent again.", Fields: []*Field{
-		{Name: "delay", Type: Duration, Default: "500ms", Min: 0.001, Max: 3600, Since: since, Doc: "The first pause."},
-		{Name: "factor", Type: Ratio, Default: "2", Min: 1, Max: 100, Since: promising, Doc: "By how much a pause is longer than the one before. 1: all are the same."},
-		{Name: "max_delay", Type: Duration, Default: "1m", Min: 0.001, Max: 86400, Since: since, Doc: "The longest pause."},
+		{Name: "delay", Type: Duration, Default: "500ms", Min: 0.001, Max: 3600, Since: since, Reload: RestartRoute, Doc: "The first pause."},
+		{Name: "factor", Type: Ratio, Default: "2", Min: 1, Max: 100, Since: promising, Reload: RestartRoute, Doc: "By how much a pause is longer than the one before. 1: all are the same."},
+		{Name: "max_delay", Type: Duration, Default: "1m", Min: 0.001, Max: 86400, Since: since, Reload: RestartRoute, Doc: "The longest pause."},
 	}}
 }
 

@@ -14,9 +14,9 @@ func distributeFields() []*Field {
 			Doc: "With distribute: affinity: messages with an equal value go to the same target. What happens where it fails is on_filter_error."},
 		{Name: "when_down", Type: Word, Words: []string{string(Wait), string(Move)}, Since: distributing, Reload: RestartRoute,
 			Doc: "With weighted and affinity, for messages whose target is down. wait: they are kept for it; move: the others of the best group that is up get those that have not been sent, out of their order; what was sent without an answer, or is in the spool, stays. Left out: wait with affinity and order: per-key, else move."},
-		{Name: "failover_after", Type: Duration, Default: "30s", Min: 0.1, Max: 86400, Inherit: true, Since: distributing, Reload: Live,
+		{Name: "failover_after", Type: Duration, Default: "30s", Min: 0.1, Max: 86400, Inherit: true, Since: distributing, Reload: RestartRoute,
 			Doc: "With failover: how long the target in use must be down before the next one is used."},
-		{Name: "failback_after", Type: Duration, Default: "5m", Min: 0.1, Max: 604800, Inherit: true, Since: distributing, Reload: Live,
+		{Name: "failback_after", Type: Duration, Default: "5m", Min: 0.1, Max: 604800, Inherit: true, Since: distributing, Reload: RestartRoute,
 			Doc: "With failover: how long an earlier target must answer without a failure before it is used again; what is in flight is confirmed before."},
 	}
 }

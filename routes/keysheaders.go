@@ -18,7 +18,7 @@ const (
 
 // lossesField is a key of routes.
 func lossesField() *Field {
-	return &Field{Name: "losses", Type: Word, Words: []string{lossesWarn, lossesAccept}, Default: lossesWarn, Inherit: true, Since: converting, Reload: Live,
+	return &Field{Name: "losses", Type: Word, Words: []string{lossesWarn, lossesAccept}, Default: lossesWarn, Inherit: true, Since: converting, Reload: RestartRoute,
 		Doc: "Whether check --strict warns when a target's broker does not act on what the source's messages may say, their expiry for instance, or refuses some of them (H001). accept: it is known, and explain ROUTE lists it."}
 }
 

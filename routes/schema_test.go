@@ -120,7 +120,7 @@ func TestCodesAreExplained(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for _, m := range regexp.MustCompile(`"([YKRFXDPBTH]\d{3})"`).FindAllStringSubmatch(string(src), -1) {
+			for _, m := range regexp.MustCompile(`"([YKRFXDPBTHC]\d{3})"`).FindAllStringSubmatch(string(src), -1) {
 				used[m[1]] = true
 			}
 		}

@@ -14,6 +14,9 @@ import (
 
 // The codes of what is wrong outside of the file. explain tells more about each.
 const (
+	codeMatch     = "C002"
+	codeOrphan    = "C003"
+	codeNoGen     = "C004"
 	codeInUse     = "E101"
 	codeNoRight   = "E103"
 	codeNoDaemon  = "E105"
@@ -29,6 +32,9 @@ const (
 // environmentCodes are the explanations of codes that no finding of a file has.
 func environmentCodes() map[string]string {
 	return map[string]string{
+		codeMatch:     "The configuration is not the one that was looked at.\nSomebody else has changed it meanwhile. posthouse config show tells what runs now; look at it and try again. Requests to the API need the header If-Match with the ETag of GET /api/v1/config.",
+		codeOrphan:    "A lane that has messages in the spool would lose its route.\nThey stay in the spool as an orphan, and nothing sends them. Give the route that takes the place renamed_from: OLD, or let the old one drain first; posthouse spool orphans lists what is there.",
+		codeNoGen:     "There is no such generation of the configuration.\nposthouse config history lists those that are kept, the last 50.",
 		codeInUse:     "The spool is in use.\nOne process at a time may open a journal. While the daemon runs, ask it: posthouse status, posthouse spool ls. Commands that read or change the journal itself (verify, dump, export, purge, acknowledge, salvage) need it stopped.",
 		codeNoRight:   "The spool's directory cannot be used.\nIt must belong to the user of the daemon, be writable by that user, and by nobody else. Its parent must exist.",
 		codeNoDaemon:  "No daemon answers.\nThe command looked at --admin, else at admin.listen of the file, else at 127.0.0.1:7421. The daemon serves loopback only: run the command on its machine.",

@@ -105,7 +105,7 @@ func rootCommand() *cobra.Command {
   posthouse run -c topology.yaml                   run the routes of a file`,
 	}
 	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), explainCommand(), topologyCommand(), evalCommand(), testCommand(), sendCommand(), receiveCommand(),
-		demoCommand(), statusCommand(), resolveCommand(), spoolCommand(), versionCommand(), completionCommand())
+		demoCommand(), statusCommand(), resolveCommand(), reloadCommand(), configCommand(), diffCommand(), spoolCommand(), versionCommand(), completionCommand())
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }

@@ -8,10 +8,12 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"os/signal"
 	"path/filepath"
 	"regexp"
 	"strings"
 	"sync"
+	"syscall"
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
@@ -25,6 +27,7 @@ import (
 
 func runCommand() *cobra.Command {
 	var opts repeater.Options
+	var how daemonFile
 	c := &cobra.Command{
 		Use: "run", Short: "Run the routes of a topology file until SIGTERM or Ctrl-C", Args: cobra.NoArgs,
 		Long: `Runs the routes of a topology file. A broker that is away does not stop it: the routes concerned are retried for
@@ -35,7 +38,10 @@ A file for several repeaters needs --repeater NAME: which of them this daemon is
 Exit 2 for a mistake in the file, 3 for a secret that is not there, an address in use, or a spool that cannot be opened
 (in use, not writable, of a newer program, copied from another host): no message has been moved then. --accept-epoch
 takes a spool that was copied or restored from a backup, when the original is gone for good: what is in it is sent,
-perhaps a second time.`,
+perhaps a second time.
+SIGHUP or posthouse reload takes the file anew, as a whole or not at all: only routes that changed are restarted, without
+loss. --watch does so by itself. --last-good starts the configuration that was accepted last, kept beside the spool, when
+the file is refused; status says then that the file differs.`,
 		Example: `  posthouse run -c topology.yaml
   POSTHOUSE_CONFIG=topology.yaml posthouse run --grace 20s
   posthouse run -c topology.yaml --accept-epoch    # once, after a restore
@@ -45,20 +51,31 @@ perhaps a second time.`,
 	name := repeaterFlag(c, "name of this daemon: which part of the file it runs; in consumer groups, message paths and metrics")
 	c.Flags().DurationVar(&opts.Grace, "grace", 0, "how long a stop may wait for messages in flight (default 1m)")
 	c.Flags().BoolVar(&opts.AcceptEpoch, "accept-epoch", false, "take a spool that comes from another host or a backup")
+	c.Flags().BoolVar(&how.watch, "watch", false, "reload when the file has changed and is left alone for a second")
+	c.Flags().BoolVar(&how.lastGood, "last-good", false, "if the file is refused, start with the last one that was accepted")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		opts.Name = *name
 		if err := checkRun(opts); err != nil {
 			return fail(exitConfig, err)
 		}
 		ks := kinds()
-		table, err := loadPart(*file, *name, ks, c.ErrOrStderr())
+		table, text, err := loadRunning(*file, *name, how.lastGood, ks, c.ErrOrStderr())
 		if err != nil {
 			return err
 		}
+		how.text = text
 		opts.Name = table.Repeater
-		return run(c.Context(), table, ks, opts, c.ErrOrStderr())
+		how.file, how.name = *file, *name
+		return run(c.Context(), table, ks, opts, how, c.ErrOrStderr())
 	}
 	return c
+}
+
+// daemonFile says how the file of a daemon is read, at the start and later.
+type daemonFile struct {
+	file, name      string
+	text            []byte
+	watch, lastGood bool
 }
 
 // checkRun looks at the flags. The name becomes one part of consumer groups and of the path in message headers, where
@@ -73,20 +90,34 @@ func checkRun(o repeater.Options) error {
 	return nil
 }
 
-func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.Options, errs io.Writer) error {
+func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.Options, how daemonFile, errs io.Writer) error {
 	reg := prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	o.Log, o.Metrics, o.Getenv, o.Now = newLog(table.Admin, errs), reg, os.Getenv, failpoint.Now
+	level := new(slog.LevelVar)
+	o.Log, o.Metrics, o.Getenv, o.Now = newLog(table.Admin, level, errs), reg, os.Getenv, failpoint.Now
 	rep, err := repeater.New(table, ks, o)
 	if err != nil {
 		return environment(err)
 	}
-	srv, err := admin.Listen(table.Admin.Listen, admin.Options{Status: rep.Status, Metrics: reg, Version: version, Resolve: rep.Resolve, Log: o.Log})
+	keeper := repeater.NewKeeper(rep, repeater.KeeperOptions{
+		File: how.file, Text: how.text, Load: func(text []byte) (*routes.Table, routes.Findings, error) { return again(how, text, ks) },
+		Took: func(t *routes.Table) { setLevel(level, t.Admin) },
+	})
+	srv, err := admin.Listen(table.Admin.Listen, admin.Options{Status: rep.Status, Metrics: reg, Version: version, Resolve: rep.Resolve, Keeper: keeper, Log: o.Log})
 	if err != nil {
 		return fail(exitEnvironment, err)
 	}
 	o.Log.Info("running", "repeater", o.Name, "version", version, "routes", len(table.Routes), "admin", srv.Addr(), "hash", table.Hash)
-	return spoolAdvice(runBoth(ctx, rep, srv), table, o.Name)
+	hup := make(chan os.Signal, 1)
+	signal.Notify(hup, syscall.SIGHUP)
+	defer signal.Stop(hup)
+	kctx, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	wg.Go(func() { keep(kctx, keeper, hup, how.watch) })
+	err = spoolAdvice(runBoth(ctx, rep, srv), table, o.Name)
+	stop()
+	wg.Wait()
+	return err
 }
 
 // spoolAdvice says what to do when the spool could not be opened, the only thing that stops a start and can be told by
@@ -137,10 +168,16 @@ func environment(err error) error {
 	return fail(exitRuntime, fmt.Errorf("start: %w", err))
 }
 
-// newLog writes text to a terminal and JSON elsewhere, unless the file says which.
-func newLog(a routes.Admin, w io.Writer) *slog.Logger {
+// setLevel sets the level that the file names.
+func setLevel(l *slog.LevelVar, a routes.Admin) {
 	var level slog.Level
 	_ = level.UnmarshalText([]byte(a.Log.Level)) // checked when the file was read
+	l.Set(level)
+}
+
+// newLog writes text to a terminal and JSON elsewhere, unless the file says which.
+func newLog(a routes.Admin, level *slog.LevelVar, w io.Writer) *slog.Logger {
+	setLevel(level, a)
 	o := &slog.HandlerOptions{Level: level}
 	if a.Log.Format == "json" || a.Log.Format != "text" && !terminal(w) {
 		return slog.New(slog.NewJSONHandler(w, o))

@@ -7,9 +7,10 @@
 //	/metrics  Prometheus text format
 //	/version  name, version and configuration hash
 //	/api/v1/  status, routes, routes/NAME, spools: JSON, and problem+json for errors (api.go)
+//	/api/v1/config  what runs, its history, reload and rollback (config.go)
 //	/api/v1/lanes/ROUTE/TARGET/resolve  an operator's decision about what a lane holds (resolve.go)
 //
-// Only that last one changes anything, and only by a POST of JSON that does not come from a web page of another origin;
+// Only the last two change anything, and only by a POST of JSON that does not come from a web page of another origin;
 // everything else answers GET and HEAD.
 package admin
 
@@ -39,6 +40,8 @@ type Options struct {
 
 	// Resolve is Repeater.Resolve; nil = nothing can be resolved here.
 	Resolve func(ctx context.Context, lane string, a repeater.Action, reason string) (int, error)
+
+	Keeper *repeater.Keeper // nil = the configuration is neither shown nor changed here
 
 	Log *slog.Logger // nil = discard
 }
@@ -200,5 +203,5 @@ func spoolTroubles(s *repeater.SpoolStatus) (out []string) {
 
 func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
 	st := s.opts.Status()
-	document(w, map[string]string{"version": s.opts.Version, "repeater": st.Repeater, "config_hash": st.Hash})
+	document(w, map[string]any{"version": s.opts.Version, "repeater": st.Repeater, "config_hash": st.Hash, "config_generation": st.Config.Generation})
 }

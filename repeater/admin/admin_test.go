@@ -92,7 +92,7 @@ func TestAnswers(t *testing.T) {
 		}
 	}
 	_, body := request(t, "GET", addr, "/version", "")
-	var v map[string]string
+	var v map[string]any
 	if err := json.Unmarshal([]byte(body), &v); err != nil || v["version"] != "1.2.3" || v["config_hash"] != "abc" || v["repeater"] != "r1" {
 		t.Errorf("/version: %q, %v", body, err)
 	}

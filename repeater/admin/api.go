@@ -5,6 +5,7 @@ import (
 	"net/http"
 
 	"github.com/posthouse/posthouse/repeater"
+	"github.com/posthouse/posthouse/routes"
 )
 
 // A problem is an error of the API (RFC 9457).
@@ -15,6 +16,8 @@ type problem struct {
 	Detail string `json:"detail"`
 	Code   string `json:"code,omitempty"` // posthouse explain tells more
 	Help   string `json:"help,omitempty"`
+
+	Findings routes.Findings `json:"findings,omitempty"` // as of posthouse check
 }
 
 // api answers below /api/v1/. It shows; the one thing that it changes is what lanes hold (resolve.go).
@@ -26,6 +29,7 @@ func (s *Server) api(mux *http.ServeMux) {
 	if s.opts.Resolve != nil {
 		mux.HandleFunc("/api/v1/lanes/{route}/{target}/resolve", s.resolve)
 	}
+	s.configAPI(mux)
 	mux.HandleFunc("/api/", nothing)
 }
 
