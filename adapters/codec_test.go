@@ -154,9 +154,9 @@ func (r *maker) value(depth int) Value {
 	case TString, TSymbol, TDecimal, TBytes:
 		return Value{t: t, s: r.text()}
 	case TList:
-		return Value{t: t, list: slice(r, func() Value { return r.value(depth + 1) })}
+		return List(slice(r, func() Value { return r.value(depth + 1) })...)
 	case TMap:
-		return Value{t: t, m: slice(r, func() Entry { return Entry{r.value(depth + 1), r.value(depth + 1)} })}
+		return Map(slice(r, func() Entry { return Entry{r.value(depth + 1), r.value(depth + 1)} })...)
 	}
 	return Null()
 }

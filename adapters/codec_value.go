@@ -67,17 +67,17 @@ func appendNested(b []byte, v *Value, depth int) (_ []byte, err error) {
 	if depth > codecDepth {
 		return b, fmt.Errorf("nested more than %d deep", codecDepth)
 	}
-	b = binary.AppendUvarint(b, uint64(len(v.list)+len(v.m))) // one of the two
-	for i := range v.list {
-		if b, err = appendValue(b, &v.list[i], depth); err != nil {
+	b = binary.AppendUvarint(b, uint64(len(v.List())+len(v.Map()))) // one of the two
+	for i := range v.List() {
+		if b, err = appendValue(b, &v.c.list[i], depth); err != nil {
 			return b, err
 		}
 	}
-	for i := range v.m {
-		if b, err = appendValue(b, &v.m[i].K, depth); err != nil {
+	for i := range v.Map() {
+		if b, err = appendValue(b, &v.c.m[i].K, depth); err != nil {
 			return b, err
 		}
-		if b, err = appendValue(b, &v.m[i].V, depth); err != nil {
+		if b, err = appendValue(b, &v.c.m[i].V, depth); err != nil {
 			return b, err
 		}
 	}
@@ -157,9 +157,9 @@ func (d *decoder) nested(v *Value, depth int) {
 	case depth > codecDepth:
 		d.fail(ErrCodecDamaged, "values nested more than %d deep", codecDepth)
 	case v.t == TList:
-		v.list = d.list(depth)
+		*v = List(d.list(depth)...)
 	default:
-		v.m = d.entries(depth)
+		*v = Map(d.entries(depth)...)
 	}
 }
 

@@ -56,9 +56,14 @@ func TypeOf(code string) (Type, bool) {
 // A Value is a property's value with its type: a tagged union without allocation for scalars. It is immutable; the
 // zero Value is null.
 type Value struct {
-	t    Type
-	n    uint64 // bool, integers, bits of floats, TTime
-	s    string // TString, TSymbol, TDecimal, TBytes and TUUID as bytes
+	t Type
+	n uint64    // bool, integers, bits of floats, TTime
+	s string    // TString, TSymbol, TDecimal, TBytes and TUUID as bytes
+	c *compound // TList and TMap; nil = empty
+}
+
+// A compound is what a list or map holds: apart, for most values are scalars and messages hold many.
+type compound struct {
 	list []Value
 	m    []Entry
 }
@@ -112,10 +117,20 @@ func UUID(u [16]byte) Value { return Value{t: TUUID, s: string(u[:])} }
 func Time(ms int64) Value { return Value{t: TTime, n: uint64(ms)} }
 
 // List makes a list; vs is the Value's from then on.
-func List(vs ...Value) Value { return Value{t: TList, list: vs} }
+func List(vs ...Value) Value {
+	if len(vs) == 0 {
+		return Value{t: TList}
+	}
+	return Value{t: TList, c: &compound{list: vs}}
+}
 
 // Map makes a map with ordered entries; es is the Value's from then on.
-func Map(es ...Entry) Value { return Value{t: TMap, m: es} }
+func Map(es ...Entry) Value {
+	if len(es) == 0 {
+		return Value{t: TMap}
+	}
+	return Value{t: TMap, c: &compound{m: es}}
+}
 
 // Type returns the type.
 func (v Value) Type() Type { return v.t }
@@ -144,10 +159,20 @@ func (v Value) Float() float64 {
 func (v Value) Str() string { return v.s }
 
 // List returns the elements of a list. They must not be changed.
-func (v Value) List() []Value { return v.list }
+func (v Value) List() []Value {
+	if v.c == nil {
+		return nil
+	}
+	return v.c.list
+}
 
 // Map returns the entries of a map. They must not be changed.
-func (v Value) Map() []Entry { return v.m }
+func (v Value) Map() []Entry {
+	if v.c == nil {
+		return nil
+	}
+	return v.c.m
+}
 
 // Text is the value as people and text-only protocols see it (headers.md, section 3.8): decimal numbers, shortest
 // floats that parse back, RFC 3339 times with ms in UTC, 8-4-4-4-12 uuids; bytes as they are; null, lists and maps
@@ -179,17 +204,17 @@ func (v Value) Text() string {
 // Equal reports whether both have the same type and value. NaN equals NaN: it is about what was carried.
 func (v Value) Equal(o Value) bool {
 	return v.t == o.t && v.n == o.n && v.s == o.s &&
-		slices.EqualFunc(v.list, o.list, Value.Equal) &&
-		slices.EqualFunc(v.m, o.m, func(a, b Entry) bool { return a.K.Equal(b.K) && a.V.Equal(b.V) })
+		slices.EqualFunc(v.List(), o.List(), Value.Equal) &&
+		slices.EqualFunc(v.Map(), o.Map(), func(a, b Entry) bool { return a.K.Equal(b.K) && a.V.Equal(b.V) })
 }
 
 // GoString makes test failures readable.
 func (v Value) GoString() string {
 	switch v.t {
 	case TList:
-		return fmt.Sprintf("l:%#v", v.list)
+		return fmt.Sprintf("l:%#v", v.List())
 	case TMap:
-		return fmt.Sprintf("m:%#v", v.m)
+		return fmt.Sprintf("m:%#v", v.Map())
 	}
 	return fmt.Sprintf("%s:%q", v.t.Code(), v.Text())
 }

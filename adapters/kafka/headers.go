@@ -58,6 +58,7 @@ type wire struct {
 	headers    []sarama.RecordHeader
 	time       time.Time // zero = the record has none
 	topic      string    // set by a target
+	text       []byte    // of names and values that encode writes: one piece of memory for all
 }
 
 // decode fills m from w. It never fails: Kafka's records have no structure that could be broken beyond what the client
@@ -168,29 +169,29 @@ func binaryMode(hs []sarama.RecordHeader) bool {
 func encode(m *adapters.Message, now time.Time, spring bool) wire {
 	w := wire{key: m.Key, value: value(m.Body), time: now}
 	n := len(m.Props) + len(m.CE) + 3
-	w.headers = make([]sarama.RecordHeader, 0, n)
+	w.headers, w.text = make([]sarama.RecordHeader, 0, n), make([]byte, 0, textSize(m))
 	switch {
 	case ownStamp(m, now):
 		w.time = time.UnixMilli(m.Created)
 	case m.Created != 0:
 		if _, there := m.Prop(headerCreated); !there {
-			w.add(headerCreated, []byte(adapters.Int(adapters.TI64, m.Created).Text()))
+			w.add(headerCreated, adapters.Int(adapters.TI64, m.Created).Text())
 		}
 	}
 	if m.ContentType != "" {
-		w.add(headerContentType, []byte(m.ContentType))
+		w.add(headerContentType, m.ContentType)
 	}
 	if m.ContentEncoding != "" {
-		w.add(headerContentEncoding, []byte(m.ContentEncoding))
+		w.add(headerContentEncoding, m.ContentEncoding)
 	}
 	if spring {
 		w.addReply(m)
 	}
 	for i := range m.CE {
-		w.add(prefixCE+m.CE[i].Name, bytesOf(m.CE[i].V))
+		w.addValue(prefixCE+m.CE[i].Name, m.CE[i].V)
 	}
 	for i := range m.Props {
-		w.add(m.Props[i].Name, bytesOf(m.Props[i].V))
+		w.addValue(m.Props[i].Name, m.Props[i].V)
 	}
 	return w
 }
@@ -199,17 +200,47 @@ func encode(m *adapters.Message, now time.Time, spring bool) wire {
 func (w *wire) addReply(m *adapters.Message) {
 	switch m.Corr.Form {
 	case adapters.IDString:
-		w.add(headerSpringCorr, []byte(m.Corr.S))
+		w.add(headerSpringCorr, m.Corr.S)
 	case adapters.IDBytes:
-		w.add(headerSpringCorr, m.Corr.B)
+		w.add(headerSpringCorr, string(m.Corr.B))
 	}
 	if m.ReplyTo.Name != "" {
-		w.add(headerSpringReply, []byte(m.ReplyTo.Name))
+		w.add(headerSpringReply, m.ReplyTo.Name)
 	}
 }
 
-func (w *wire) add(name string, value []byte) {
-	w.headers = append(w.headers, sarama.RecordHeader{Key: []byte(name), Value: value})
+// textSize is what names and values of m's headers take, numbers as an estimate.
+func textSize(m *adapters.Message) int {
+	n := len(headerContentType) + len(m.ContentType) + len(headerContentEncoding) + len(m.ContentEncoding)
+	for _, ps := range [...][]adapters.Prop{m.CE, m.Props} {
+		for i := range ps {
+			n += len(prefixCE) + len(ps[i].Name) + max(len(ps[i].V.Str()), 8)
+		}
+	}
+	return n
+}
+
+// piece copies s to the end of the text. What is in front stays where it is, or where it was.
+func (w *wire) piece(s string) []byte {
+	at := len(w.text)
+	w.text = append(w.text, s...)
+	return w.text[at:len(w.text):len(w.text)]
+}
+
+func (w *wire) add(name, value string) {
+	w.headers = append(w.headers, sarama.RecordHeader{Key: w.piece(name), Value: w.piece(value)})
+}
+
+// addValue writes a property; one without a value is null.
+func (w *wire) addValue(name string, v adapters.Value) {
+	switch v.Type() {
+	case adapters.TNull:
+		w.headers = append(w.headers, sarama.RecordHeader{Key: w.piece(name)})
+	case adapters.TString, adapters.TBytes:
+		w.add(name, v.Str())
+	default:
+		w.add(name, v.Text())
+	}
 }
 
 // value is the record's value: null only where the body says so, for null deletes a key in a compacted topic.
@@ -221,16 +252,6 @@ func value(b adapters.Body) []byte {
 		return []byte{}
 	}
 	return b.Data
-}
-
-func bytesOf(v adapters.Value) []byte {
-	switch v.Type() {
-	case adapters.TNull:
-		return nil
-	case adapters.TString, adapters.TBytes:
-		return []byte(v.Str())
-	}
-	return []byte(v.Text())
 }
 
 // size is what a record takes at most, in bytes, as the client library counts it: the largest possible lengths of its
