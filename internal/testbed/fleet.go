@@ -160,6 +160,16 @@ func report(w io.Writer, all []outcome, skipped map[string]int) {
 			fmt.Fprintf(w, "SKIP broker=%s%s reason=%q fix=%q\n", o.name, checks, firstLine(o.err), broker.Fix(o.name))
 		}
 	}
+	reportOthers(w, all, skipped)
+}
+
+// reportOthers tells of checks that were skipped for want of something that comes with a broker, such as a client.
+func reportOthers(w io.Writer, all []outcome, skipped map[string]int) {
+	for _, name := range slices.Sorted(maps.Keys(skipped)) {
+		if !slices.ContainsFunc(all, func(o outcome) bool { return o.name == name }) && !slices.Contains(broker.All(), name) {
+			fmt.Fprintf(w, "SKIP broker=%s checks=%d fix=%q\n", name, skipped[name], broker.Fix(name))
+		}
+	}
 }
 
 // lineWriter lets several goroutines write whole lines.

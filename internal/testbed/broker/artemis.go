@@ -107,6 +107,10 @@ func StartArtemis(ctx context.Context, dir string, o Options) (*Broker, error) {
 		launch: javaCommand(dir, libs, "768m", "-Djava.security.auth.login.config="+filepath.Join(dir, "login.config"),
 			"org.apache.activemq.artemis.core.server.embedded.Main", dir)}
 	b.launch.detached = o.Detached
+	if o.Name == Artemis {
+		name, value := jmsEnv(ctx, o)
+		b.env[name] = value
+	}
 	return b, b.start(ctx)
 }
 

@@ -36,7 +36,9 @@ func Fetch(ctx context.Context, name string, o Options) error {
 	}
 	switch name {
 	case Artemis, Artemis2:
-		_, err = artemisLibraries(ctx, o)
+		if _, err = artemisLibraries(ctx, o); err == nil && name == Artemis {
+			_, err = jmsLibraries(ctx, o)
+		}
 	case Kafka:
 		_, err = kafkaLibraries(ctx, o)
 	case RabbitMQ4:
@@ -55,6 +57,8 @@ func Fix(name string) string {
 	switch name {
 	case Kafka:
 		form = "host:port"
+	case JMS:
+		how, form = "make brokers (needs a JDK 17 or newer and Maven)", "DIRECTORY-OF-JARS"
 	case RabbitMQ4, RabbitMQ3:
 		how = "make brokers as root (needs debootstrap, which root on Debian gets by itself)"
 	}
