@@ -1,6 +1,7 @@
 package routes
 
 import (
+	"errors"
 	"fmt"
 	"hash/fnv"
 	"math"
@@ -123,4 +124,29 @@ func (r *Route) unanswerable(m *adapters.Message) error {
 	}
 	_, err := r.Asks.Destination(m.ReplyTo)
 	return err
+}
+
+// placeOf is where m goes at a target: its address, or the one that is computed. Where the expression has no value and
+// on_filter_error is match, it goes where such messages go. reason is that of the dead letter, "" where it is only skipped.
+func (r *Route) placeOf(to *Target, m *adapters.Message) (a adapters.Address, reason string, err error) {
+	a = to.Addr
+	if to.Dynamic == nil {
+		return a, "", nil
+	}
+	name, err := to.Dynamic.Place(m, r.Name)
+	failed := new(EvalError)
+	noValue := errors.As(err, &failed)
+	if noValue && r.OnFilterError == FilterErrorMatch {
+		name, err = to.Dynamic.PlaceOfFailed()
+		noValue = false
+	}
+	switch {
+	case err == nil:
+		a.Name, a.Dynamic = name, false
+	case !noValue:
+		reason = reasonTarget
+	case r.OnFilterError != FilterErrorSkip:
+		reason = reasonFilter
+	}
+	return a, reason, err
 }

@@ -94,10 +94,26 @@ func (d Decision) edited(r *Route, m *adapters.Message) Decision {
 	if e := r.Sharing.Affinity; failed == nil && e != nil && r.ByOne() {
 		_, failed = e.String(m, r.Name)
 	}
+	if failed == nil && r.OnFilterError == FilterErrorStop {
+		failed = r.unplaced(m)
+	}
 	if failed == nil {
 		return d
 	}
 	return r.OnFilterError.decide(d.Edits, failed)
+}
+
+// unplaced is the error of an expression that computes where m goes; nil if all have an answer, allowed or not. A route that
+// stops must know before it has given the message to any lane.
+func (r *Route) unplaced(m *adapters.Message) error {
+	for i := range r.To {
+		if d := r.To[i].Dynamic; d != nil {
+			if _, err := d.Expr.String(m, r.Name); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 // decide is what becomes of a message on which an expression has failed.

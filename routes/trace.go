@@ -64,8 +64,9 @@ type Sent struct {
 	Standby bool      `json:"standby,omitempty"` // it gets messages only while others are away
 	Key     *string   `json:"key,omitempty"`
 	Note    string    `json:"note,omitempty"`
-	Error   string    `json:"error,omitempty"` // it cannot be made into one for the target
-	Next    []Arrival `json:"next,omitempty"`  // where a route of the file reads what arrives there
+	Reason  string    `json:"reason,omitempty"` // of a dead letter: no place for it could be computed
+	Error   string    `json:"error,omitempty"`  // it cannot be made into one for the target
+	Next    []Arrival `json:"next,omitempty"`   // where a route of the file reads what arrives there
 }
 
 // The most of a trace that is shown. max_hops ends every way; several targets at every hop multiply.
@@ -172,6 +173,12 @@ func (tr *tracer) send(s *Sent, r *Route, to *Target, m *adapters.Message, hop s
 		s.Note = "a reply goes where its request has asked for it"
 		return
 	}
+	addr, reason, err := r.placeOf(to, m)
+	if err != nil {
+		s.Reason, s.Error = reason, err.Error()
+		return
+	}
+	s.Target = addr.String()
 	there, err := tr.fit(r, to, m, hop)
 	switch {
 	case errors.Is(err, bridge.ErrExpired):
@@ -189,7 +196,7 @@ func (tr *tracer) send(s *Sent, r *Route, to *Target, m *adapters.Message, hop s
 		s.Key = &key
 	}
 	for _, rs := range tr.flows {
-		if !tr.homes.feeds(to.Addr, rs[0].From) {
+		if !tr.homes.feeds(addr, rs[0].From) {
 			continue
 		}
 		if tr.seen >= mostArrivals || depth >= deepest {

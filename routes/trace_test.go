@@ -249,3 +249,30 @@ bridges:
 		t.Errorf("200 values are spread %v", counts)
 	}
 }
+
+// TestTraceOfComputedPlaces: where a message goes whose target is computed, and from there on.
+func TestTraceOfComputedPlaces(t *testing.T) {
+	table := loadText(t, `version: 1
+brokers: { k: { type: kafka, addresses: ["h:9092"] } }
+spool: { dir: /d }
+routes:
+  - { name: alarms, from: { broker: k, topic: in }, to: { broker: k, topic: { prefix: alarms-, expr: lower(msg.header.region), allow: [alarms-eu, alarms-uk] } } }
+  - { name: next, from: { broker: k, topic: alarms-eu }, to: { broker: k, topic: out } }
+  - { name: stops, from: { broker: k, topic: other }, to: { broker: k, topic: { prefix: x-, expr: 'string(int(msg.header.region))' } }, on_filter_error: stop }
+`)
+	for region, want := range map[string]string{
+		"EU": "at k/in\n  route alarms: takes it\n    to         k/alarms-eu, lane alarms/k\n      at k/alarms-eu\n        route next: takes it\n          to         k/out, lane next/k\n",
+		"UK": "at k/in\n  route alarms: takes it\n    to         k/alarms-uk, lane alarms/k\n",
+		"US": "dead letter, reason target-not-allowed: not sent: \"alarms-us\": it is not in allow",
+	} {
+		m := &adapters.Message{Props: []adapters.Prop{{Name: "region", V: adapters.String(region)}}}
+		trace := table.Trace(m, func(a adapters.Address, _ []*Route) bool { return a.Name == "in" }, options())
+		if !strings.Contains(trace.Text(), want) || (trace.deadLetter() == "target-not-allowed") != (region == "US") {
+			t.Errorf("%s: dead letter %q, no %q in\n%s", region, trace.deadLetter(), want, trace.Text())
+		}
+	}
+	m := &adapters.Message{}
+	if d := Decide(nil, table.Routes[2:3], m); d[0].Verdict != Stopped {
+		t.Errorf("no value for the place, and on_filter_error: stop: %+v", d[0])
+	}
+}

@@ -100,6 +100,9 @@ func (s Sent) text(b *strings.Builder, in string) {
 	if s.Note != "" {
 		line += ": " + clip(s.Note)
 	}
+	if s.Reason != "" {
+		line += ": dead letter, reason " + s.Reason
+	}
 	if s.Error != "" {
 		line += ": not sent: " + clip(s.Error)
 	}

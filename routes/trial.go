@@ -349,6 +349,11 @@ func (t Trace) deadLetter() string {
 			if s.Reason != "" {
 				return s.Reason
 			}
+			for _, to := range s.Targets {
+				if to.Reason != "" {
+					return to.Reason
+				}
+			}
 		}
 	}
 	return ""
