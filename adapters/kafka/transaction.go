@@ -159,6 +159,7 @@ type lot struct {
 // load sorts the records of one transaction into lots and batches, in their order.
 func (x *txTarget) load(ms []*adapters.Message, p adapters.Position) ([]*lot, error) {
 	l := &loader{x: x, bySlot: make(map[slot]*lot), topics: make(map[string]*spreading)}
+	var latest time.Time
 	for _, m := range ms {
 		w, err := x.write(m)
 		if err != nil {
@@ -167,12 +168,15 @@ func (x *txTarget) load(ms []*adapters.Message, p adapters.Position) ([]*lot, er
 		if err := l.message(w); err != nil {
 			return nil, err
 		}
+		if w.time.After(latest) {
+			latest = w.time
+		}
 	}
 	value, err := encodePosition(p)
 	if err != nil {
 		return nil, &adapters.Error{Op: "send", Addr: x.addr, Kind: adapters.Permanent, Err: err}
 	}
-	l.add(slot{x.state, statePartition}, wire{key: []byte(x.lane), value: value})
+	l.add(slot{x.state, statePartition}, wire{key: []byte(x.lane), value: value, time: latest}) // of our clock only if they are: it may be wrong
 	return l.lots, nil
 }
 
