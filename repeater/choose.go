@@ -50,6 +50,9 @@ func (r *routeRun) choose(p *parcel, m *adapters.Message) ([]*lane, error) {
 	if err != nil {
 		return nil, err
 	}
+	if l := r.strays[value]; l != nil {
+		return []*lane{l}, nil
+	}
 	return []*lane{r.pick(value, nil)}, nil
 }
 
@@ -164,6 +167,9 @@ func (r *routeRun) unchosen(p *parcel, err error) []*lane {
 	case routes.FilterErrorSkip:
 		r.count.filterFailed()
 	case routes.FilterErrorMatch:
+		if l := r.strays[""]; l != nil {
+			return []*lane{l}
+		}
 		return []*lane{r.pick("", nil)}
 	default:
 		p.refuse(r, reasonFilter, err)

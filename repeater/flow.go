@@ -277,6 +277,7 @@ func (f *flow) take(ctx context.Context, s *session, ds []adapters.Delivery) {
 	ps := make([]parcel, len(ds))
 	out := make(map[*lane][]*item, 1)
 	var said []routes.Decision
+	f.reunite(s)
 	for i, d := range ds {
 		p := &ps[i]
 		*p = parcel{ctx: ctx, d: d, s: s, f: f, at: time.Now(), size: d.Message.Size()}

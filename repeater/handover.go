@@ -267,6 +267,9 @@ func (r *Repeater) equip(ctx context.Context, s *spool.Spool, has map[string]spo
 	l.mu.Lock()
 	l.store = b
 	l.mu.Unlock()
+	if err := l.findStrays(); err != nil {
+		b.fail(err)
+	}
 }
 
 // placeOf is l's place in the journal, which gets l's name if it had another. While the journal cannot write the name, it

@@ -156,6 +156,9 @@ func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool) er
 			l.mu.Lock()
 			l.store = b
 			l.mu.Unlock()
+			if err := l.findStrays(); err != nil {
+				return err
+			}
 		}
 	}
 	return r.readReplies(ctx)

@@ -165,6 +165,7 @@ type ledger struct {
 	disk *spooltest.Disk // of the spool; nil: the file has none
 	lag  time.Duration   // of its syncs
 
+	begin  func()                                              // called before each start; may be nil
 	judged func(broker string, m *adapters.Message, err error) // also told of every answer of a target; may be nil
 
 	mu      sync.Mutex
@@ -262,6 +263,9 @@ func (l *ledger) stretch() {
 func (l *ledger) start() {
 	reg := prometheus.NewRegistry()
 	l.regs = append(l.regs, reg)
+	if l.begin != nil {
+		l.begin()
+	}
 	l.opts.Metrics = reg
 	l.world.start()
 }

@@ -104,6 +104,7 @@ type routeRun struct {
 	fold    *fold // of lines about refused messages
 
 	chooser *chooser
+	strays  map[string]*lane // values that a lane still has and that belong to another one now (strays.go)
 	names   *names
 }
 
@@ -227,7 +228,7 @@ func (r *wiring) newFlow(first *routes.Route, gates map[string]*gate, m *metrics
 func (r *wiring) newRoute(route *routes.Route, gates map[string]*gate, m *metrics, ids *identity) *routeRun {
 	run := &routeRun{
 		route: route, hop: r.opts.Name + "/" + route.Name, from: route.From.String(), count: m.route(route.Name),
-		log: r.opts.Log.With("route", route.Name), fold: new(fold), chooser: newChooser(), names: new(names),
+		log: r.opts.Log.With("route", route.Name), fold: new(fold), chooser: newChooser(), strays: map[string]*lane{}, names: new(names),
 	}
 	if route.FailsOver() {
 		run.lanes = []*lane{r.newFailover(run, gates, m, ids)}

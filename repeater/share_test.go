@@ -307,3 +307,37 @@ func TestMetricsOfWhatNeverHappened(t *testing.T) {
 		w.halt()
 	})
 }
+
+// With other weights a key goes to its new target only when the old one has got all that it still had to get: until then newer
+// messages of it follow the older ones, and other keys go where they belong at once.
+func TestNewWeightsWaitForTheBacklog(t *testing.T) {
+	sharing(t, routes.Sharing{Distribute: routes.Affinity, WhenDown: routes.Wait, Affinity: expression(t, "msg.key")}, func(w *world, r *routes.Route) {
+		w.table.Spool = &routes.Spool{Dir: t.TempDir(), SegmentSize: 128 << 10}
+		r.Spool = routes.RouteSpool{Mode: routes.SpoolAuto, SlowAfter: time.Minute}
+		r.To[0].Weight, r.To[1].Weight, r.To[2].Weight = 1, 0, 0
+		w.away("b")
+		w.start()
+		w.brokers["a"].Put("in", withKeys(messages(0, 20), "k1", "k2")...)
+		w.empty("a", "in")
+		w.halt()
+		r.To[0].Weight, r.To[1].Weight = 0, 1
+		w.start()
+		w.brokers["a"].Put("in", withKeys(messages(20, 20), "k1", "k2")...)
+		w.brokers["a"].Put("in", withKeys(messages(40, 20), "k3", "k4")...)
+		w.until("new keys are at their new target", func() bool { return w.lens("out", "c")[0] == 20 })
+		w.empty("a", "in")
+		w.brokers["b"].Link().Allow()
+		w.until("the backlog is delivered", func() bool { return w.lens("out", "b")[0] == 40 })
+		w.up()
+		pass(time.Second) // its done marks are on disk
+		w.brokers["a"].Put("in", withKeys(messages(60, 20), "k1", "k2")...)
+		w.until("the keys have moved", func() bool { return w.lens("out", "c")[0] == 40 })
+		if got := numbers(w.take("b", "out", 40)); !slices.Equal(got, upTo(40)) {
+			t.Errorf("at the old target: %v", got)
+		}
+		if got := numbers(w.take("c", "out", 40)); !slices.IsSorted(got) || got[0] != 40 {
+			t.Errorf("at the new target: %v", got)
+		}
+		w.halt()
+	})
+}

@@ -47,7 +47,8 @@ func (k *sharedTeeth) check(t *testing.T) {
 // A sharedLedger is a ledger whose targets share the messages.
 type sharedLedger struct {
 	*ledger
-	deaths int
+	reweighs bool // the shares change at each start
+	arrived  []arrival
 }
 
 func newSharedLedger(t *testing.T, seed uint64) *sharedLedger {
@@ -55,6 +56,7 @@ func newSharedLedger(t *testing.T, seed uint64) *sharedLedger {
 	l.targets = []string{"b", "c", "d"}[:2+l.rng.IntN(2)]
 	l.once = l.rng.IntN(4) == 0
 	l.world = newWorldOf(t, func(name string) mem.Options { return mem.Options{Window: l.once && name != "a"} }, append([]string{"a"}, l.targets...)...)
+	l.judged = l.note
 	l.build()
 	l.keys = 1 + l.rng.IntN(12)
 	l.distribute()
@@ -91,6 +93,13 @@ func (l *sharedLedger) distribute() {
 		if to := &r.To[i]; computed {
 			to.Addr.Name, to.Addr.Dynamic = "o", true
 			to.Dynamic = &routes.Dynamic{Prefix: "o", Expr: expression(l.t, `"ut"`)}
+		}
+	}
+	if l.reweighs = r.ByValue() && r.Sharing.WhenDown == routes.Wait && l.rng.IntN(2) == 0; l.reweighs {
+		l.begin = func() {
+			for i := range r.To {
+				r.To[i].Weight = 1 + l.rng.IntN(9)
+			}
 		}
 	}
 	l.story = append(l.story, fmt.Sprintf("%s, %s, order %q, %d keys, weights %v", r.Sharing.Distribute, r.Sharing.WhenDown, r.Order, l.keys, r.To))
@@ -138,7 +147,10 @@ func (l *sharedLedger) audit(tally *sharedTeeth) {
 			l.explained(b, got[b], &tally.teeth)
 		}
 	}
-	if l.route.Sharing.WhenDown == routes.Wait {
+	switch {
+	case l.reweighs:
+		l.overAll(dead)
+	case l.route.Sharing.WhenDown == routes.Wait:
 		l.stays(got, dead, tally)
 	}
 	l.proportion(got, tally)
@@ -228,4 +240,33 @@ func (l *sharedLedger) proportion(got map[string][]*adapters.Message, tally *sha
 		}
 	}
 	tally.exact++
+}
+
+func (l *sharedLedger) note(broker string, m *adapters.Message, err error) {
+	if err != nil {
+		return
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.arrived = append(l.arrived, arrival{n: number(m), at: broker})
+}
+
+// overAll: with other weights at each start a key has several homes, one after the other: its first arrivals are in order over
+// all targets together.
+func (l *sharedLedger) overAll(dead map[int]bool) {
+	last, seen := map[int]int{}, map[int]bool{}
+	for _, a := range l.arrived {
+		if seen[a.n] {
+			continue
+		}
+		seen[a.n] = true
+		if dead[a.n] || l.refusedBy(a.n) {
+			continue
+		}
+		if before := last[a.n%l.keys]; a.n < before {
+			l.t.Errorf("%d of key %d first came to %s after %d", a.n, a.n%l.keys, a.at, before)
+			return
+		}
+		last[a.n%l.keys] = a.n
+	}
 }

@@ -37,7 +37,11 @@ func (r *Route) shareText() string {
 	case r.ByValue():
 		by = "weighted: all messages of a key to the same target, keys in proportion"
 	}
-	return by + " " + strings.Join(parts, ", ")
+	text := by + " " + strings.Join(parts, ", ")
+	if r.ByValue() && r.Sharing.WhenDown == Wait {
+		text += "; with other weights or targets a value goes elsewhere only when its old lane has delivered all that it has"
+	}
+	return text
 }
 
 func (r *Route) whenDownText() string {
