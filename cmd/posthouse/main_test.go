@@ -219,7 +219,7 @@ func TestSchemaTakesTheExamples(t *testing.T) {
 		if err := s.Validate(asJSON(t, src)); err != nil {
 			t.Errorf("%s: %v", f, err)
 		}
-		if err := s.Validate(asJSON(t, bytes.Replace(src, []byte("routes:"), []byte("rotues:"), 1))); err == nil {
+		if err := s.Validate(asJSON(t, bytes.Replace(src, []byte("\nbrokers:"), []byte("\nborkers:"), 1))); err == nil {
 			t.Errorf("%s: the schema takes a misspelt key", f)
 		}
 	}
