@@ -112,6 +112,7 @@ func decodeAnswer(resp *http.Response, addr, path string, body []byte, v any) er
 type view struct {
 	Repeater string      `json:"repeater"`
 	Hash     string      `json:"config_hash"`
+	Config   configView  `json:"config"`
 	Started  time.Time   `json:"started"`
 	Clock    clockView   `json:"clock"`
 	Spool    *spoolView  `json:"spool"`

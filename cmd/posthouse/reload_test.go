@@ -164,6 +164,7 @@ func TestReloadOfADaemon(t *testing.T) {
 			t.Errorf("%s: exit %d %s, and what runs is %+v", name, r.code, r.errs, v)
 		}
 	}
+	posthouse(t, "status", "-c", c.file, "--admin", c.addr).want(t, 0, "config 2 (", "the last reload", "was refused", "the file differs from what runs")
 	c.write(c.text(8, "") + "# only a comment\n")
 	if err := syscall.Kill(os.Getpid(), syscall.SIGHUP); err != nil {
 		t.Fatal(err)

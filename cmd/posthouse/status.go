@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
@@ -156,7 +157,7 @@ func (v *view) mark() string {
 
 // headline is one line about the daemon, and one about its journal.
 func (v *view) headline(now time.Time) string {
-	s := fmt.Sprintf("repeater %s, up %s, config %s; ", v.Repeater, ageText(v.Started, now), v.Hash)
+	s := fmt.Sprintf("repeater %s, up %s, config %s; ", v.Repeater, ageText(v.Started, now), v.Config.name(v.Hash))
 	if v.Spool == nil {
 		return s + "no spool"
 	}
@@ -231,7 +232,7 @@ func (t *table) fit(width int) {
 
 // troubles are the lines below the table: the journal, what is not up, what is held, and orphans.
 func (v *view) troubles() []string {
-	out := append(v.Spool.troubles(), v.Clock.troubles()...)
+	out := slices.Concat(v.Config.troubles(), v.Spool.troubles(), v.Clock.troubles())
 	for _, r := range v.Routes {
 		out = append(out, r.Source.trouble("source of "+r.Name)...)
 		for _, l := range r.Lanes {
@@ -246,6 +247,24 @@ func (v *view) troubles() []string {
 	}
 	if len(out) > 0 {
 		out = append([]string{""}, out...)
+	}
+	return out
+}
+
+// name is the hash of the configuration that runs, with its number.
+func (c *configView) name(hash string) string {
+	if c.Generation == 0 {
+		return hash
+	}
+	return fmt.Sprintf("%d (%s)", c.Generation, hash)
+}
+
+func (c *configView) troubles() (out []string) {
+	if c.Last != nil && !c.Last.OK {
+		out = append(out, fmt.Sprintf("the last reload, at %s, was refused: %s", stamp(c.Last.At), c.Last.Error))
+	}
+	if c.Differs {
+		out = append(out, "the file differs from what runs: posthouse diff --running -c FILE, then posthouse reload")
 	}
 	return out
 }
