@@ -33,10 +33,19 @@ func (r *Repeater) handOver(ctx context.Context, has map[string]spool.LaneStats,
 			o.unsettled.letGo()
 		}
 	}
-	s := r.journal.open()
-	if s == nil {
-		return
+	if s := r.journal.open(); s != nil {
+		r.equipAll(ctx, s, has, left, new)
 	}
+	for l := range heirs {
+		if l.store != nil {
+			l.store.taken = true
+		}
+	}
+	r.handReplies(ctx, old, new)
+}
+
+// equipAll gives the lanes of new flows their parts of the journal; left is what there is of the old ones, by name.
+func (r *Repeater) equipAll(ctx context.Context, s *spool.Spool, has map[string]spool.LaneStats, left map[string]*store, new []*flow) {
 	for _, f := range new {
 		for _, l := range f.all() {
 			old := left[l.name]
@@ -46,12 +55,6 @@ func (r *Repeater) handOver(ctx context.Context, has map[string]spool.LaneStats,
 			r.equip(ctx, s, has, f, l, old)
 		}
 	}
-	for l := range heirs {
-		if l.store != nil {
-			l.store.taken = true
-		}
-	}
-	r.handReplies(ctx, old, new)
 }
 
 // handReplies gives the tables of bridges what the old ones know. One that nobody had is read from the journal.
@@ -81,6 +84,16 @@ func (r *Repeater) handReplies(ctx context.Context, old, new []*flow) {
 			}
 		}
 	}
+}
+
+// remembers reports whether the table has an entry.
+func (t *replies) remembers() bool {
+	if t == nil {
+		return false
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.asked) > 0
 }
 
 // adopt takes over the entries of o.
@@ -208,6 +221,9 @@ func (u *unsettled) letGo() {
 
 // leaves reports whether f, which has ended, has left something that one after it has to know.
 func (f *flow) leaves() bool {
+	if slices.ContainsFunc(f.routes, func(r *routeRun) bool { return r.replies.remembers() }) {
+		return true
+	}
 	u := f.unsettled
 	return len(u.byID)+len(u.lost)+len(u.early) > 0 || slices.ContainsFunc(f.all(), func(l *lane) bool { return l.store != nil && !l.store.empty() })
 }
