@@ -45,7 +45,7 @@ func (d *Diff) Empty() bool {
 // Compare says what a reload from old to t does. rotated are brokers with other secrets than before: the files do not
 // tell that. It compares what routes mean, not how they are written.
 func (t *Table) Compare(old *Table, rotated ...string) *Diff {
-	c := &comparison{old: old, new: t, brokers: map[string]bool{}}
+	c := &comparison{old: old, new: t, brokers: map[string]bool{}, changed: map[*Route]bool{}}
 	d := &Diff{Brokers: []Change{}, Added: []string{}, Changed: []Change{}, Removed: []Change{}, Restarted: []string{}, Process: []string{}, Live: []string{}}
 	c.process(d)
 	c.compareBrokers(d, rotated)
@@ -57,6 +57,7 @@ func (t *Table) Compare(old *Table, rotated ...string) *Diff {
 type comparison struct {
 	old, new *Table
 	brokers  map[string]bool // that differ
+	changed  map[*Route]bool // of the new table
 }
 
 // process finds what a running daemon cannot change.
@@ -135,7 +136,7 @@ func (c *comparison) routes(d *Diff) {
 			continue
 		}
 		if keys := differing("", old, r); len(keys) > 0 {
-			d.Changed = append(d.Changed, Change{Name: r.Name, Keys: keys})
+			d.Changed, c.changed[r] = append(d.Changed, Change{Name: r.Name, Keys: keys}), true
 		}
 	}
 	for _, r := range c.old.Routes {
@@ -235,7 +236,7 @@ func (c *comparison) same(g Group) bool {
 		return false
 	}
 	for i, r := range g.New {
-		if slices.ContainsFunc(r.ends(), func(a adapters.Address) bool { return c.brokers[a.Broker] }) || len(differing("", g.Old[i], r)) > 0 {
+		if slices.ContainsFunc(r.ends(), func(a adapters.Address) bool { return c.brokers[a.Broker] }) || g.Old[i].Name != r.Name || c.changed[r] {
 			return false
 		}
 	}
@@ -331,13 +332,20 @@ func differPointers(path string, a, b reflect.Value, out *[]string) {
 	}
 }
 
+// plain kinds are most of all fields, and compared without ado.
+func plain(k reflect.Kind) bool {
+	return k == reflect.String || k > reflect.Invalid && k <= reflect.Float64
+}
+
 func differFields(path string, a, b reflect.Value, out *[]string) {
 	for i := range a.NumField() {
 		f := a.Type().Field(i)
 		if !f.IsExported() || unsaid(f.Name) || f.Type.Kind() == reflect.Func {
 			continue
 		}
-		differ(below(path, f.Name), a.Field(i), b.Field(i), out)
+		if x, y := a.Field(i), b.Field(i); !plain(x.Kind()) || !x.Equal(y) {
+			differ(below(path, f.Name), x, y, out)
+		}
 	}
 }
 
