@@ -15,18 +15,26 @@ const dupID = "_AMQ_DUPL_ID"
 // encode appends m to b as the broker of profile p takes it. Whatever has no native place is the business of the
 // package bridge, which has put it into Props. Its error says that m cannot be expressed for that broker.
 func encode(b []byte, m *adapters.Message, p *profile) ([]byte, error) {
+	b, err := encodeHead(b, m, p)
+	if err != nil {
+		return b, err
+	}
+	b, err = appendBody(b, m)
+	if err == nil && len(m.Annot.Footer) > 0 && p.annotations {
+		b = appendMap(b, secFooter, m.Annot.Footer)
+	}
+	return b, err
+}
+
+// encodeHead appends what comes before the body.
+func encodeHead(b []byte, m *adapters.Message, p *profile) ([]byte, error) {
 	if !p.bodies.Has(m.Body.Form) {
 		return b, fmt.Errorf("%s takes no body of this shape (%s): convert it on the route", p.name, bodyNames[m.Body.Form])
 	}
 	b = appendHeader(b, m)
 	b = appendAnnotations(b, m, p)
 	b = appendProperties(b, m, p)
-	b = appendApp(b, m, p)
-	b, err := appendBody(b, m)
-	if err == nil && len(m.Annot.Footer) > 0 && p.annotations {
-		b = appendMap(b, secFooter, m.Annot.Footer)
-	}
-	return b, err
+	return appendApp(b, m, p), nil
 }
 
 func appendSection(b []byte, code byte) []byte { return append(b, codeDescribed, codeUlong8, code) }

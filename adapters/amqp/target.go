@@ -177,19 +177,15 @@ var errDetached = errors.New("detached")
 
 // post encodes and writes one message. An error of Kind Permanent is about this message alone.
 func (t *target) post(wait *creditWait, d *directed, b *batch, i int, m *adapters.Message) error {
-	var err error
 	s := t.s
 	if d != nil {
 		s = d.s
 	}
-	if t.buf, err = encode(t.buf[:0], m, t.p); err == nil && int64(len(t.buf)) > t.most {
-		err = fmt.Errorf("%w: it has %d bytes, %s takes %d", adapters.ErrTooLarge, len(t.buf), t.taker(), t.most)
-	}
-	if err != nil {
+	if err := t.load(m); err != nil {
 		return t.fail(adapters.Permanent, err)
 	}
-	t.msg = amqp.Message{Data: [][]byte{t.buf}}
 	receipt, err := s.SendWithReceipt(wait, &t.msg, nil)
+	t.msg.Data = nil
 	if cap(t.buf) > 1<<20 { // one large message must not be paid for for ever
 		t.buf = nil
 	}
