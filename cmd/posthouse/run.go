@@ -55,6 +55,7 @@ the file is refused; status says then that the file differs.`,
 	c.Flags().BoolVar(&how.lastGood, "last-good", false, "if the file is refused, start with the last one that was accepted")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		opts.Name = *name
+		boundGarbage()
 		if err := checkRun(opts); err != nil {
 			return fail(exitConfig, err)
 		}
