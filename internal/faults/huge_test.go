@@ -28,8 +28,8 @@ admin: { listen: 127.0.0.1:0 }
 `
 
 const (
-	hugeMessages = 8
-	hugeMemory   = 1 << 30 // of the daemon, at most; 700 to 790 MiB were seen, some eleven times a message
+	hugeMessages = 4
+	hugeMemory   = 576 << 20 // of the daemon, at most; 421 MiB were seen, some seven times a message
 )
 
 // TestHugeMessages: messages of 64 MiB pass, also a daemon that dies between the spool and the settle, between the send and
