@@ -45,17 +45,23 @@ type sinks struct {
 	homes
 	steps    []step
 	places   map[spot][]int
-	subjects map[string][]int // by broker: sources that say which subject they read
+	exact    map[spot][]int   // sources that read one subject, by that
+	subjects map[string][]int // by broker: sources that read all subjects of a pattern
 }
 
 func (h homes) sinks(steps []step) sinks {
-	r := sinks{homes: h, steps: steps, places: map[spot][]int{}, subjects: map[string][]int{}}
+	r := sinks{homes: h, steps: steps, places: map[spot][]int{}, exact: map[spot][]int{}, subjects: map[string][]int{}}
 	for i := range steps {
 		from := steps[i].route.From
 		at := h.spotOf(from)
 		r.places[at] = append(r.places[at], i)
-		if from.Form == adapters.Stream && from.Options.String("subject", "") != "" {
+		switch subject := from.Options.String("subject", ""); {
+		case from.Form != adapters.Stream || subject == "":
+		case strings.ContainsAny(subject, "*>"):
 			r.subjects[at.broker] = append(r.subjects[at.broker], i)
+		default: // in a file of ten thousand routes most do, and are not compared with each other
+			at = spot{at.broker, adapters.Subject, subject}
+			r.exact[at] = append(r.exact[at], i)
 		}
 	}
 	return r
@@ -68,6 +74,7 @@ func (r sinks) of(to adapters.Address) []int {
 		out = append(out, r.places[spot{at.broker, adapters.Stream, stream}]...)
 	}
 	if to.Form == adapters.Subject {
+		out = append(out, r.exact[at]...)
 		for _, i := range r.subjects[at.broker] {
 			if covers(r.steps[i].route.From.Options.String("subject", ""), to.Name) {
 				out = append(out, i)
