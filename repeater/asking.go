@@ -81,6 +81,7 @@ func (r *routeRun) reply(p *parcel, m *adapters.Message) {
 	case f.drop:
 		return
 	}
+	p.arrived = func() { r.replies.arrived(f.e) }
 	p.done = func() { r.replies.settled(f.e) }
 	r.give(p, bridge.Answer(m, &f.e.q, f.byCorr, habitOf(r.replies.bridge)))
 }
@@ -199,8 +200,17 @@ func without(its []*item, gone *item) (out []*item) {
 
 // unasked ends the entry of a request that is not sent: it was set aside, its time was over, or it is dropped.
 func (it *item) unasked() {
-	if l := it.lane; l != nil && l.of.replies != nil && l.of.route.Asks != nil && !it.entry() && it.dead == nil {
+	if l := it.lane; l != nil && l.of.replies != nil && l.of.route.Asks != nil && !it.entry() && it.dead == nil && !it.maybe {
 		l.of.replies.forget(it.id)
+	}
+}
+
+// withdraw ends the entry of a request that goes back to its source: it comes again as another.
+func (p *parcel) withdraw() {
+	for _, it := range p.items {
+		if it.entry() {
+			it.lane.replies.forget(it.id)
+		}
 	}
 }
 

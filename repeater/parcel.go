@@ -27,6 +27,7 @@ type parcel struct {
 	open  atomic.Int32 // items without an answer
 	begun atomic.Int32 // whether a lane has begun to send it, or has given it back
 
+	arrived  func() // when all its lanes have it; nil: nothing is to be done then
 	done     func() // when it is settled as accepted; nil: nothing is to be done then
 	unwanted bool   // refused by a route before any of its lanes saw it
 }
@@ -203,6 +204,7 @@ func (p *parcel) conclude() {
 	}
 	switch {
 	case returned:
+		p.withdraw()
 		p.ready(adapters.Released)
 	case away && !confirmed && !refused:
 		p.ready(adapters.Rejected)
@@ -211,6 +213,9 @@ func (p *parcel) conclude() {
 			go p.park(confirmed)
 		}
 	default:
+		if p.arrived != nil {
+			p.arrived()
+		}
 		p.ready(adapters.Accepted)
 	}
 }

@@ -38,7 +38,8 @@ type replies struct {
 type askedState uint8
 
 const (
-	askedOpen askedState = iota
+	askedOpen    askedState = iota
+	askedReplied            // the requester has its reply, which is not settled at its source
 	askedAnswered
 	askedLate
 	askedGone
@@ -143,8 +144,20 @@ func (t *replies) settled(e *asked) {
 	t.count.trip.Observe(now.Sub(e.at).Seconds())
 	t.trips.add(now.Sub(e.at))
 	t.count.repliesN.Add(1)
-	if e.state == askedOpen && !t.bridge.Many {
+	if (e.state == askedOpen || e.state == askedReplied) && !t.bridge.Many {
 		t.end(e, askedAnswered, now)
+	}
+}
+
+// arrived notes that a reply is with its requester, or durable on its way there. What its source gives out again, because
+// the settle got lost, still finds the entry; the request is not outstanding any more.
+func (t *replies) arrived(e *asked) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e.state == askedOpen && !t.bridge.Many {
+		e.state = askedReplied
+		t.open--
+		signal(t.room)
 	}
 }
 
@@ -159,9 +172,11 @@ func (t *replies) forget(track string) {
 
 // end ends an entry. mu is held.
 func (t *replies) end(e *asked, s askedState, now time.Time) {
+	if e.state == askedOpen {
+		t.open--
+		signal(t.room)
+	}
 	e.state = s
-	t.open--
-	signal(t.room)
 	if s == askedGone {
 		t.drop(e)
 		return
@@ -212,12 +227,13 @@ func (t *replies) overdue(now time.Time) (next time.Time) {
 	next = now.Add(idleLook)
 	for ; len(t.queue) > 0; t.queue = t.queue[1:] {
 		e := t.queue[0]
-		if e.state == askedOpen && e.deadline.After(now) {
+		waits := e.state == askedOpen || e.state == askedReplied
+		if waits && e.deadline.After(now) {
 			next = e.deadline
 			break
 		}
 		t.queue[0] = nil
-		if e.state == askedOpen {
+		if waits {
 			t.timeout(e, now)
 		}
 	}
@@ -243,7 +259,11 @@ func (t *replies) timeout(e *asked, now time.Time) {
 			t.log.Warn(msgNoReply, "msg_id", e.track, "after", t.bridge.Timeout, "repeats", more)
 		}
 	}
-	t.end(e, askedLate, now)
+	if e.state == askedReplied {
+		t.end(e, askedAnswered, now)
+	} else {
+		t.end(e, askedLate, now)
+	}
 }
 
 // free is how many more requests may be received now.

@@ -12,7 +12,7 @@ func Schema() []byte {
 	root := schemaOf(file, "", nil)
 	root["$schema"] = "https://json-schema.org/draft/2020-12/schema"
 	root["title"] = "Posthouse topology"
-	root["anyOf"] = oneOfThese("routes", "topology")
+	root["anyOf"] = oneOfThese("routes", "bridges", "topology")
 	b, err := json.MarshalIndent(root, "", "  ")
 	if err != nil {
 		return nil // cannot happen: maps, texts and numbers only

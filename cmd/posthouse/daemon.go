@@ -110,13 +110,14 @@ func decodeAnswer(resp *http.Response, addr, path string, body []byte, v any) er
 // A view is the daemon's status, as far as people are shown it. It is decoded from the document and not from the type of
 // the repeater: the daemon may be of another version.
 type view struct {
-	Repeater string      `json:"repeater"`
-	Hash     string      `json:"config_hash"`
-	Config   configView  `json:"config"`
-	Started  time.Time   `json:"started"`
-	Clock    clockView   `json:"clock"`
-	Spool    *spoolView  `json:"spool"`
-	Routes   []routeView `json:"routes"`
+	Repeater string       `json:"repeater"`
+	Hash     string       `json:"config_hash"`
+	Config   configView   `json:"config"`
+	Started  time.Time    `json:"started"`
+	Clock    clockView    `json:"clock"`
+	Spool    *spoolView   `json:"spool"`
+	Routes   []routeView  `json:"routes"`
+	Bridges  []bridgeView `json:"bridges"`
 }
 
 type clockView struct {

@@ -146,7 +146,7 @@ func (f *sendFlags) body(args []string, in io.Reader) ([]byte, error) {
 // send sends m count times and returns how many the broker confirmed.
 func (p *place) send(ctx context.Context, m *adapters.Message, count int) (int, error) {
 	p.cfg.Client = "posthouse.send"
-	fitted, _, err := bridge.Fit(m, p.adapter.Capabilities(p.cfg).Headers, bridge.Options{}, time.Now())
+	fitted, _, err := bridge.Fit(m, p.adapter.Capabilities(p.cfg).Headers, bridge.Options{ReplyTo: m.ReplyTo}, time.Now())
 	if err != nil {
 		return 0, err
 	}

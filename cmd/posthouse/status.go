@@ -183,6 +183,9 @@ func (v *view) text(now time.Time, wide bool) string {
 	for _, line := range v.shares(now) {
 		b.WriteString(clean(line) + "\n")
 	}
+	for _, line := range v.bridges(now) {
+		b.WriteString(clean(line) + "\n")
+	}
 	for _, line := range v.troubles() {
 		b.WriteString(clean(line) + "\n")
 	}
