@@ -160,7 +160,9 @@ func (it *item) note(st itemState) (twin *item) {
 // answerLike answers for it, if there is one, as was answered for o.
 func (it *item) answerLike(o *item, st itemState) {
 	if it != nil {
-		it.lane, it.rec = o.lane, o.rec
+		if it.rec = o.rec; it.lane.sameRoute(o.lane) { // else its route was started again, and it is its heir's already
+			it.lane = o.lane
+		}
 		it.answer(st)
 	}
 }
