@@ -33,10 +33,10 @@ brokers:
 routes:
   - { name: healthy, from: { broker: paris, queue: QUEUE }, to: { broker: berlin, queue: QUEUE } }
   - { name: artemis-password, from: { broker: local, stream: S1, create: true }, to: { broker: artemis-password, queue: QUEUE } }
-  - { name: rabbit-password, from: { broker: rabbit-password, queue: QUEUE }, to: { broker: local, subject: T2, create: true } }
+  - { name: rabbit-password, share: true, from: { broker: rabbit-password, queue: QUEUE }, to: { broker: local, subject: T2, create: true } }
   - { name: kafka-password, from: { broker: kafka-password, topic: QUEUE }, to: { broker: local, subject: T3, create: true } }
   - { name: unknown-queue, from: { broker: local, stream: S4, create: true }, to: { broker: rabbit, queue: QUEUE } }
-  - { name: unknown-source-queue, from: { broker: rabbit, queue: QUEUE }, to: { broker: local, subject: T4, create: true } }
+  - { name: unknown-source-queue, share: true, from: { broker: rabbit, queue: QUEUE }, to: { broker: local, subject: T4, create: true } }
   - { name: unknown-topic, from: { broker: local, stream: S5, create: true }, to: { broker: kafka, topic: QUEUE } }
   - { name: unknown-source-topic, from: { broker: kafka, topic: QUEUE }, to: { broker: local, subject: T5, create: true } }
   - { name: unknown-stream, from: { broker: local, stream: NOWHERE }, to: { broker: local, subject: T6, create: true } }
@@ -45,9 +45,9 @@ routes:
   - { name: denied-target, from: { broker: local, stream: S9, create: true }, to: { broker: paris, queue: denied.queue } }
   - { name: artemis-expired, from: { broker: local, stream: S10, create: true }, to: { broker: artemis-expired, queue: QUEUE } }
   - { name: kafka-expired, from: { broker: local, stream: S11, create: true }, to: { broker: kafka-expired, topic: QUEUE } }
-  - { name: artemis-unknown, from: { broker: artemis-unknown, queue: QUEUE }, to: { broker: local, subject: T12, create: true } }
+  - { name: artemis-unknown, share: true, from: { broker: artemis-unknown, queue: QUEUE }, to: { broker: local, subject: T12, create: true } }
   - { name: kafka-unknown, from: { broker: kafka-unknown, topic: QUEUE }, to: { broker: local, subject: T13, create: true } }
-  - { name: artemis-stranger, from: { broker: artemis-stranger, queue: QUEUE }, to: { broker: local, subject: T14, create: true } }
+  - { name: artemis-stranger, share: true, from: { broker: artemis-stranger, queue: QUEUE }, to: { broker: local, subject: T14, create: true } }
   - { name: kafka-stranger, from: { broker: kafka-stranger, topic: QUEUE }, to: { broker: local, subject: T15, create: true } }
 admin: { listen: 127.0.0.1:0 }
 `
