@@ -136,6 +136,10 @@ func (b *builder) ownReplies(v *value, br *Bridge, answer *Route) {
 			answer.From.Options["subject"] = s + "-" + b.options.Repeater
 		}
 	}
+	if share, own := v.get("share"), from.get("per_repeater"); share != nil && share.data == true && br.Table() && (own == nil || own.data != true) {
+		b.at(share.node, share.path, Finding{Code: "B005", Message: fmt.Sprintf("several repeaters on bridge %q would read one reply queue: %s", br.Name, answer.From), Label: "a reply may come to one that knows nothing of its request",
+			Help: "write per_repeater: true in reply.from, and make a queue for each"})
+	}
 	br.ReplyFrom = adapters.Addr{Name: answer.From.Name, Form: formOf(answer.From.Form)}
 	if answer.From.Form != adapters.Stream {
 		return
