@@ -127,6 +127,7 @@ type Described interface {
 // A Peer is what a broker tells about itself. Unknown fields are empty.
 type Peer struct {
 	ID      string // identity that two names for one broker share: AMQP container id, Kafka cluster id, name of the NATS cluster or server
+	Unique  string // identity that no other broker has, so that equal ones are one broker; "" where there is no certainty
 	Product string // "apache-activemq-artemis", "RabbitMQ", "nats-server"
 	Version string
 	Address string // the one of Config.Addresses that is in use

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -159,18 +158,7 @@ func (g *grid) once(name, stream string, n int, from ...string) {
 
 // echoes is what a daemon counts as left out.
 func (d *daemon) echoes() int {
-	return d.sum("posthouse_route_filtered_messages_total{", `reason="echo"`)
-}
-
-// sum adds up the series of a metric that have a label.
-func (d *daemon) sum(name, label string) (n int) {
-	for line := range strings.SplitSeq(d.get("/metrics"), "\n") {
-		if strings.HasPrefix(line, name) && strings.Contains(line, label) {
-			v, _ := strconv.ParseFloat(line[strings.LastIndexByte(line, ' ')+1:], 64)
-			n += int(v)
-		}
-	}
-	return n
+	return d.metric("posthouse_route_filtered_messages_total", `reason="echo"`)
 }
 
 // part starts the daemon of one repeater and waits until its routes are up.
@@ -252,7 +240,7 @@ func TestMesh(t *testing.T) {
 		g.publish(name, "news", 0, n/2)
 	}
 	for _, d := range []*daemon{r1, r2} {
-		d.await("it has a share", func() bool { return d.sum("posthouse_route_forwarded_messages_total{", "") > 0 })
+		d.await("it has a share", func() bool { return d.metric("posthouse_route_forwarded_messages_total") > 0 })
 	}
 	killed := make(chan error, 1)
 	go func() { killed <- r1.cmd.Process.Signal(syscall.SIGKILL) }()

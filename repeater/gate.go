@@ -28,6 +28,8 @@ type gate struct {
 	turn  chan struct{} // held by the one end that tries while the broker is away
 	slots chan struct{} // held by each end that tries while it is there
 	where *addresses
+	name  string      // of the broker
+	known *identities // nil: nobody asks
 
 	mu    sync.Mutex
 	back  backoff
@@ -64,7 +66,9 @@ func (g *gate) keepTrying(ctx context.Context, e *end, try opening) (home <-chan
 		v, err := g.attempt(ctx, try)
 		switch {
 		case err == nil:
-			home := g.where.reached(e.attached(v))
+			peer := e.attached(v)
+			g.known.learn(g.name, peer)
+			home := g.where.reached(peer)
 			e.up()
 			return home, nil
 		case ctx.Err() != nil:

@@ -57,6 +57,8 @@ type lane struct {
 	reason error         // of the last trouble of its store
 	stuck  error         // what a message was refused with that the lane stops at
 	fenced error         // another sender has taken the lane over
+	alarm  error         // it is paused for it (alarm.go)
+	rounds rounds        // what it has sent lately
 	wake   chan struct{} // new items, or room in the window
 
 	stuckAt  string        // the id of that message
@@ -262,13 +264,15 @@ func (l *lane) cut(probing, stopping bool, busy map[string]bool) (its []*item, m
 	its = l.batch(l.pace.room(min(limit, len(l.queue)), stopping), busy)
 	l.pace.took(len(its))
 	l.flying += len(its)
-	return its, len(l.queue) > 0
+	return its, len(l.queue) > 0 && !(stopping && l.alarm != nil) // a stop does not wait for an operator
 }
 
 // room is how many items the next batch may have. Of transactions there is one at a time. l.mu is held.
 func (l *lane) room(stopping bool) int {
 	b := l.store
 	switch {
+	case l.alarm != nil:
+		return 0
 	case b == nil:
 		return min(l.of.route.Batch.Count, l.window()-l.flying)
 	case b.yielding && !stopping, l.tx && l.flying > 0:

@@ -195,5 +195,8 @@ func (l *lane) confirmed(it *item, sent time.Time) {
 		l.count.duplicates.Inc()
 	}
 	l.freed()
+	if why := l.circling(it, now); why != nil {
+		l.pause(why)
+	}
 	it.answer(itemConfirmed)
 }

@@ -40,6 +40,7 @@ const (
 	msgResolved      = "resolved"
 	msgClock         = "the clock is not believed: nothing expires until it is right (if it is right now, start again)"
 	msgClockFine     = "the clock is believed again: messages expire"
+	msgAlarm         = "lane is paused: nothing more is sent until posthouse resolve ROUTE/TARGET retry, or the next start"
 	msgStopping      = "stopping: no more receiving"
 	msgStopped       = "stopped"
 )

@@ -103,7 +103,7 @@ func (r *Repeater) prepare(t *routes.Table) (*prepared, Reloading, error) {
 	now := r.now.Load()
 	w := &wiring{
 		table: t, kinds: now.kinds, opts: now.opts, metrics: now.metrics, clock: now.clock, ids: now.ids,
-		tables: map[string]*replies{}, bridging: now.bridging,
+		tables: map[string]*replies{}, bridging: now.bridging, known: now.known,
 	}
 	if err := w.resolve(); err != nil {
 		return nil, Reloading{}, err

@@ -89,6 +89,7 @@ type wiring struct {
 
 	tables   map[string]*replies // of bridges, by name
 	bridging *bridgeMetrics
+	known    *identities // of brokers
 }
 
 // A routeRun is one route while it runs.
@@ -116,7 +117,7 @@ func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 	r.opts, r.clock, r.started = o, newClock(o.Now, o.Log), time.Now()
 	r.reloads, r.over, r.serving, r.watches = make(chan *reload), make(chan struct{}), make(chan struct{}), map[string]context.CancelFunc{}
 	r.metrics = newMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics))
-	w := &wiring{table: t, kinds: kinds, opts: o, metrics: r.metrics, clock: r.clock, ids: newIdentity(), tables: map[string]*replies{}}
+	w := &wiring{table: t, kinds: kinds, opts: o, metrics: r.metrics, clock: r.clock, ids: newIdentity(), tables: map[string]*replies{}, known: newIdentities(r)}
 	w.bridging = newBridgeMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics), r)
 	if err := w.resolve(); err != nil {
 		return nil, err
@@ -157,6 +158,7 @@ func (r *wiring) open(keep map[string]*gate) {
 	for name, b := range r.table.Brokers {
 		if r.gates[name] = keep[name]; keep[name] == nil {
 			r.gates[name] = newGate(b, r.opts.Slow, r.configs[name].Log)
+			r.gates[name].name, r.gates[name].known = name, r.known
 		}
 	}
 }

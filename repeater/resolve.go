@@ -91,6 +91,10 @@ func (l *lane) resolveRefused(a Action, reason string) (n int, why error, err er
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	why, b := l.reason, l.store
+	if l.alarm != nil && a == Retry {
+		why = l.alarm
+		return l.resume(), why, nil
+	}
 	switch {
 	case l.stuck == nil && (b == nil || len(b.held) == 0):
 		return 0, nil, fmt.Errorf("%w: no message that the target has refused", ErrNotHeld)

@@ -64,18 +64,19 @@ const (
 	stateFull        = "full"         // no room in the journal: nothing is received
 	stateHeld        = "held"         // too many refused messages are set aside
 	stateBlocked     = "blocked"      // refused by the broker, or away while there is no spool
+	statePaused      = "paused"       // an alarm: messages seem to go round; it waits for an operator
 	stateLocal       = "local"        // dead letters stay in the journal
 	stateFailed      = "failed"       // the journal takes nothing until the next start
 )
 
-var allStates = []string{stateStarting, statePassThrough, stateSpooling, stateDraining, stateFull, stateHeld, stateBlocked, stateFailed}
+var allStates = []string{stateStarting, statePassThrough, stateSpooling, stateDraining, stateFull, stateHeld, stateBlocked, statePaused, stateFailed}
 
 // linkStates are the states of a lane that passes, by that of its link.
 var linkStates = map[LinkState]string{LinkUp: statePassThrough, LinkStarting: stateStarting, LinkDown: stateBlocked, LinkBlocked: stateBlocked}
 
 // badness orders the states: a route shows its worst lane.
 var badness = map[string]int{
-	statePassThrough: 0, stateDraining: 1, stateStarting: 2, stateSpooling: 3, stateHeld: 4, stateFull: 5, stateBlocked: 6, stateFailed: 7,
+	statePassThrough: 0, stateDraining: 1, stateStarting: 2, stateSpooling: 3, stateHeld: 4, stateFull: 5, stateBlocked: 6, statePaused: 7, stateFailed: 8,
 }
 
 func (f *flow) status() []RouteStatus {
@@ -107,6 +108,8 @@ func (l *lane) state() string {
 	switch {
 	case l.fenced != nil:
 		return stateFailed
+	case l.alarm != nil:
+		return statePaused
 	case l.stuck != nil:
 		return stateHeld
 	case b == nil:
@@ -157,6 +160,9 @@ func (l *lane) status() LaneStatus {
 	}
 	if l.reason != nil {
 		s.Error = l.reason.Error()
+	}
+	if l.alarm != nil {
+		s.Error = l.alarm.Error()
 	}
 	b := l.store
 	if b != nil {

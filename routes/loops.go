@@ -22,12 +22,12 @@ type Circle struct {
 	Text   string   // the places: "a/q -> b/q -> a/q"
 }
 
-// steps makes the graph of the enabled routes, without those that may close a circle.
-func (h homes) steps(rs []*Route) []step {
+// steps makes the graph of the enabled routes, those that may close a circle only with leave.
+func (h homes) steps(rs []*Route, leave bool) []step {
 	var out []step
 	for _, r := range rs {
 		for _, t := range r.To {
-			if r.Enabled && !r.LoopOK && r.From.Broker != "" && t.Addr.Broker != "" {
+			if r.Enabled && (leave || !r.LoopOK) && r.From.Broker != "" && t.Addr.Broker != "" {
 				out = append(out, step{route: r, to: t.Addr})
 			}
 		}
@@ -88,7 +88,7 @@ func (r sinks) of(to adapters.Address) []int {
 // circles finds one circle for each group of steps that are on circles together. Routes of one entry of the topology know
 // their echoes, so a circle of these alone is none.
 func (h homes) circles(rs []*Route) []Circle {
-	steps := h.steps(rs)
+	steps := h.steps(rs, false)
 	var out []Circle
 	for _, group := range components(steps) {
 		if way := shortest(steps, group); way != nil {
@@ -232,8 +232,23 @@ func components(steps []step) (out [][]int) {
 	return out
 }
 
+// markCircles notes which routes are on a circle that one of them closes with leave.
+func (h homes) markCircles(rs []*Route) {
+	if !slices.ContainsFunc(rs, func(r *Route) bool { return r.LoopOK }) {
+		return
+	}
+	steps := h.steps(rs, true)
+	for _, group := range components(steps) {
+		leave := slices.ContainsFunc(group, func(i int) bool { return steps[i].route.LoopOK })
+		for _, i := range group {
+			steps[i].route.InCircle = leave
+		}
+	}
+}
+
 // checkLoops reports the circles that the file shows. A route that feeds itself has been reported (R006).
 func (b *builder) checkLoops(t *Table) {
+	b.homes.markCircles(t.Routes)
 	for _, c := range b.homes.circles(t.Routes) {
 		if len(c.Routes) == 1 && c.Routes[0].Repeat == nil {
 			continue

@@ -102,6 +102,7 @@ type Route struct {
 	Repeaters []string // that serve it; nil when the file says nothing about repeaters
 	Share     bool     // several repeaters or readers may share its source
 	LoopOK    bool     // it may close a circle
+	InCircle  bool     // it is on one that a route with LoopOK closes
 
 	Line int // where it stands in the file
 }

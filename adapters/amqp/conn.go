@@ -118,6 +118,7 @@ func connectOne(ctx context.Context, cfg adapters.Config, a adapters.Address, te
 		l.w.cut(err)
 		return nil, err
 	}
+	l.peer.Unique = peerIdentity(raw, l.peer.ID)
 	return l, nil
 }
 
@@ -265,3 +266,11 @@ func (l *link) close() error {
 }
 
 var errCloseSilent = errors.New("the broker did not answer the end of the session")
+
+// peerIdentity identifies the peer where its container id alone does not: brokers that nobody has named have the same.
+func peerIdentity(raw net.Conn, container string) string {
+	if container == "" || raw.RemoteAddr() == nil {
+		return ""
+	}
+	return container + " at " + raw.RemoteAddr().String()
+}

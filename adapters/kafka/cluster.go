@@ -130,7 +130,7 @@ func ask(c adapters.Config, n *network, addr string, as []adapters.Address) (fac
 	}
 	f := facts{peer: adapters.Peer{Product: "kafka", Address: addr}}
 	if res.ClusterID != nil {
-		f.peer.ID = *res.ClusterID
+		f.peer.ID, f.peer.Unique = *res.ClusterID, *res.ClusterID
 	}
 	for _, a := range as {
 		if err := f.topic(res, a); err != nil {

@@ -269,7 +269,7 @@ func (e *end) pause(ctx context.Context, op string, due <-chan time.Time, change
 
 // Peer names the broker.
 func (e *end) Peer() adapters.Peer {
-	return adapters.Peer{ID: e.b.name, Product: "mem", Address: e.address, MaxSize: e.b.opts.MaxSize}
+	return adapters.Peer{ID: e.b.name, Unique: e.b.name, Product: "mem", Address: e.address, MaxSize: e.b.opts.MaxSize}
 }
 
 // Probe makes one round trip.

@@ -84,6 +84,9 @@ func (tr *trunk) open(ctx context.Context, c adapters.Config, ep endpoint, extra
 	}
 	tr.peer = adapters.Peer{ID: identityOf(tr.nc), Product: "nats-server", Version: tr.nc.ConnectedServerVersion(),
 		Address: ep.hostPort, MaxSize: tr.nc.MaxPayload()}
+	if tr.nc.ConnectedClusterName() == "" { // the servers of a cluster have ids of their own, and its name is anybody's
+		tr.peer.Unique = tr.nc.ConnectedServerId()
+	}
 	if tr.key.form == adapters.Subject {
 		err = tr.listen(ctx)
 	}

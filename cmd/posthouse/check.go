@@ -165,27 +165,46 @@ type tried struct {
 	Version string `json:"version,omitempty"`
 	Inside  bool   `json:"embedded,omitempty"` // runs inside the daemon: not tried
 	Address string `json:"address,omitempty"`
-	Kind    string `json:"kind,omitempty"` // of the error: denied, not-found, lost and so on
+	Unique  string `json:"identity,omitempty"` // that no other broker has
+	Kind    string `json:"kind,omitempty"`     // of the error: denied, not-found, lost and so on
 	Error   string `json:"error,omitempty"`
 }
 
 // connectAll signs in to every broker and prints a line for each, or one for each address that it refuses.
 func (f checkFlags) connectAll(ctx context.Context, t *routes.Table, ks routes.Kinds, all *checked, w io.Writer) error {
-	ends, bad := endsOf(t), false
+	ends, bad, known := endsOf(t), false, map[string]string{}
 	for _, name := range slices.Sorted(maps.Keys(t.Brokers)) {
 		b := t.Brokers[name]
 		for _, r := range try(ctx, b, ks[b.Kind], ends[name]) {
-			bad = bad || !r.OK
+			bad, known[name] = bad || !r.OK, r.Unique
 			all.Brokers = append(all.Brokers, r)
 			if err := f.showBroker(w, t, b, r); err != nil {
 				return fail(exitEnvironment, err)
 			}
 		}
 	}
-	if bad {
+	closed := t.Closed(t.Circles(known))
+	all.Findings = append(all.Findings, closed...)
+	switch err := f.showClosed(w, closed); {
+	case err != nil:
+		return fail(exitEnvironment, err)
+	case len(closed) > 0:
+		return fail(exitConfig, errShown)
+	case bad:
 		return fail(exitEnvironment, errShown)
 	}
 	return nil
+}
+
+// showClosed prints what has come out by connecting.
+func (f checkFlags) showClosed(w io.Writer, fs routes.Findings) error {
+	switch f.format {
+	case "json":
+		return nil
+	case "github":
+		return fs.GitHub(w)
+	}
+	return fs.Text(w)
 }
 
 func (f checkFlags) showBroker(w io.Writer, t *routes.Table, b *routes.Broker, r tried) error {
@@ -249,7 +268,7 @@ func ping(ctx context.Context, cfg adapters.Config, a adapters.Adapter, ends ...
 	if err != nil {
 		return tried{Broker: cfg.Name, Kind: adapters.KindOf(err).String(), Error: err.Error()}
 	}
-	return tried{Broker: cfg.Name, OK: true, Product: peer.Product, Version: peer.Version, Address: peer.Address}
+	return tried{Broker: cfg.Name, OK: true, Product: peer.Product, Version: peer.Version, Address: peer.Address, Unique: peer.Unique}
 }
 
 func embedded(c adapters.Config) bool { return c.Options.Sub("embedded") != nil }

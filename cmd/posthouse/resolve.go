@@ -25,6 +25,7 @@ func resolveCommand() *cobra.Command {
   sent         they may have arrived, and they have: forget them
   resend       they may have arrived, and they have not: send them
 
+retry also lets a lane go on that an alarm has paused.
 retry and dead-letter are for messages that the target refuses; sent and resend for those of a route with delivery:
 exactly-once that nobody can find out about. The decision, with its reason, goes into the daemon's log, at level warn.
 It is taken at once and carried out in the lane's own time: status shows what came of it.

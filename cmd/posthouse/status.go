@@ -314,8 +314,11 @@ func (e *endView) trouble(what string) []string {
 func (l *laneView) troubles() []string {
 	out := l.Link.trouble("target of " + l.Name)
 	// What the link says explains these states; the others have a reason of their own.
-	if s := l.State; s == "full" || s == "failed" || (s == "spooling" || s == "held" && l.Held == 0) && len(out) == 0 {
+	if s := l.State; s == "full" || s == "failed" || s == "paused" || (s == "spooling" || s == "held" && l.Held == 0) && len(out) == 0 {
 		out = append(out, fmt.Sprintf("lane %s is %s since %s: %s", l.Name, s, stamp(l.Since), orUnknown(l.LastError)))
+	}
+	if l.State == "paused" {
+		out = append(out, fmt.Sprintf("  = help: break the circle and start again, or let it go on: posthouse resolve %s retry --reason TEXT", l.Name))
 	}
 	if l.Held > 0 {
 		out = append(out, fmt.Sprintf("lane %s holds %s that the target refused, and tries them again: %s", l.Name, messages(l.Held), orUnknown(l.LastError)))

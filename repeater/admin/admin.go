@@ -180,7 +180,7 @@ func troubles(st repeater.Status) []string {
 		note("route "+r.Name+": source", r.Source)
 		for _, l := range r.Lanes {
 			note("route "+r.Name+": target", l.Link)
-			if slices.Contains([]string{"full", "held", "failed"}, l.State) {
+			if slices.Contains([]string{"full", "held", "paused", "failed"}, l.State) {
 				out = append(out, fmt.Sprintf("lane %s is %s since %s: %s", l.Name, l.State, l.Since.UTC().Format(time.RFC3339), l.Error))
 			}
 		}
