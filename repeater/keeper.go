@@ -293,6 +293,9 @@ func (k *Keeper) take(a Ask, how string, text []byte, out *Outcome) error {
 	}
 	d := out.Reloading
 	k.opts.Log.Info(msgReloaded, "how", how, "hash", t.Hash, "added", len(d.Added), "changed", len(d.Changed), "removed", len(d.Removed), "restarted", len(d.Restarted))
+	for _, c := range d.Positions {
+		k.opts.Log.Warn(msgPosition, "route", c.Name, "before", c.Was)
+	}
 	return nil
 }
 

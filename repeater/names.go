@@ -34,6 +34,7 @@ const (
 	msgRenamed       = "the spool of a lane has a new name"
 	msgRename        = "could not give a lane its name in the spool: tried again"
 	msgReloaded      = "another configuration runs"
+	msgPosition      = "the source is read under the name of another route than before: from the start, see posthouse explain C005"
 	msgReloadRefused = "configuration refused: what ran before goes on"
 	msgFinding       = "finding"
 	msgHistory       = "could not keep or read a generation of the configuration"

@@ -20,6 +20,7 @@ type Diff struct {
 	Restarted []string `json:"restarted"` // what runs and is stopped and started again, for itself or for what it shares
 	Process   []string `json:"process"`   // keys whose change needs a restart of the daemon: it refuses the reload
 	Live      []string `json:"live"`      // keys that change without any restart
+	Positions []Change `json:"positions"` // routes whose reader had another route's name, and so another position, before (positions.go)
 
 	Groups []Group `json:"-"` // all sources, in the order of the new table; those that are only in the old one behind
 }
@@ -46,11 +47,12 @@ func (d *Diff) Empty() bool {
 // tell that. It compares what routes mean, not how they are written.
 func (t *Table) Compare(old *Table, rotated ...string) *Diff {
 	c := &comparison{old: old, new: t, brokers: map[string]bool{}, changed: map[*Route]bool{}}
-	d := &Diff{Brokers: []Change{}, Added: []string{}, Changed: []Change{}, Removed: []Change{}, Restarted: []string{}, Process: []string{}, Live: []string{}}
+	d := &Diff{Brokers: []Change{}, Added: []string{}, Changed: []Change{}, Removed: []Change{}, Restarted: []string{}, Process: []string{}, Live: []string{}, Positions: []Change{}}
 	c.process(d)
 	c.compareBrokers(d, rotated)
 	c.routes(d)
 	c.groups(d)
+	c.positions(d)
 	return d
 }
 

@@ -136,6 +136,9 @@ func diffText(d *routes.Diff, orphans []orphanView) string {
 	for _, k := range d.Live {
 		fmt.Fprintf(&b, "live     %s\n", k)
 	}
+	for _, c := range d.Positions {
+		fmt.Fprintf(&b, "position %s reads under its own name what %s read: not from where that one was, but from the start [%s]\n", c.Name, c.Was, codePosition)
+	}
 	for _, o := range orphans {
 		fmt.Fprintf(&b, "orphan   %s would stay in the spool without a route, with %d messages [%s]\n", o.Name, o.Messages, codeOrphan)
 	}

@@ -17,6 +17,7 @@ const (
 	codeMatch     = "C002"
 	codeOrphan    = "C003"
 	codeNoGen     = "C004"
+	codePosition  = "C005"
 	codeInUse     = "E101"
 	codeNoRight   = "E103"
 	codeNoDaemon  = "E105"
@@ -35,6 +36,7 @@ func environmentCodes() map[string]string {
 		codeMatch:     "The configuration is not the one that was looked at.\nSomebody else has changed it meanwhile. posthouse config show tells what runs now; look at it and try again. Requests to the API need the header If-Match with the ETag of GET /api/v1/config.",
 		codeOrphan:    "A lane that has messages in the spool would lose its route.\nThey stay in the spool as an orphan, and nothing sends them. Give the route that takes the place renamed_from: OLD, or let the old one drain first; posthouse spool orphans lists what is there.",
 		codeNoGen:     "There is no such generation of the configuration.\nposthouse config history lists those that are kept, the last 50.",
+		codePosition:  "A source is read under another name than before, so not from where the reading was.\nAt Kafka and NATS the place in a source belongs to a consumer, and that has the name of the first route on the source. Renamed, or with another route before it, that is a new consumer: it reads from start_at (Kafka), or all that the stream keeps (NATS), and the targets get again what they have. renamed_from takes the spool along and no place. To go on from the old place at Kafka write the old group into from, group: PREFIX.OLD-ROUTE (PREFIX is the broker's group, posthouse where it has none); at NATS keep the name of the first route.",
 		codeInUse:     "The spool is in use.\nOne process at a time may open a journal. While the daemon runs, ask it: posthouse status, posthouse spool ls. Commands that read or change the journal itself (verify, dump, export, purge, acknowledge, salvage) need it stopped.",
 		codeNoRight:   "The spool's directory cannot be used.\nIt must belong to the user of the daemon, be writable by that user, and by nobody else. Its parent must exist.",
 		codeNoDaemon:  "No daemon answers.\nThe command looked at --admin, else at admin.listen of the file, else at 127.0.0.1:7421. The daemon serves loopback only: run the command on its machine.",

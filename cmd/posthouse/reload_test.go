@@ -45,7 +45,7 @@ func TestDiff(t *testing.T) {
 		}
 	}
 	code, out, errs := cli(t, "diff", old, new)
-	for _, want := range []string{"changed  one: in_flight", "added    second", "renamed  two to second, which takes its spool along", "restarts one", "spool.dir can only change with a restart of the daemon [C001]"} {
+	for _, want := range []string{"changed  one: in_flight", "added    second", "renamed  two to second, which takes its spool along", "restarts one", "position second reads under its own name what two read", "[C005]", "spool.dir can only change with a restart of the daemon [C001]"} {
 		if code != 0 || !strings.Contains(out, want) {
 			t.Errorf("exit %d, no %q in\n%s%s", code, want, out, errs)
 		}
