@@ -116,8 +116,7 @@ func (c *crossing) dug(route string) (whys []bridge.Dead) {
 func (c *crossing) again(power bool) {
 	c.t.Helper()
 	if power {
-		c.disk.CrashAfter(0)
-		image := c.disk.Image(0, nil)
+		image := c.disk.Fail(0, nil)
 		for _, b := range c.brokers {
 			b.Link().Cut()
 		}

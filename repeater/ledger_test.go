@@ -442,8 +442,7 @@ func (l *ledger) crash() string {
 		l.send()
 		pass(time.Duration(l.rng.Int64N(int64(3 * l.lag))))
 	}
-	l.disk.CrashAfter(0)
-	image := l.disk.Image(keep, l.rng)
+	image := l.disk.Fail(keep, l.rng)
 	for name, b := range l.brokers {
 		b.Link().Refuse()
 		b.Link().Cut()

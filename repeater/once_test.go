@@ -56,8 +56,7 @@ func (d *depot) onlyOnce(n int) {
 // powerFailure ends the repeater and the disk at once, and begins again with what was synced.
 func (d *depot) powerFailure() {
 	d.t.Helper()
-	d.disk.CrashAfter(0)
-	image := d.disk.Image(0, nil)
+	image := d.disk.Fail(0, nil)
 	d.brokers["a"].Link().Cut()
 	d.brokers["b"].Link().Cut()
 	d.stop()

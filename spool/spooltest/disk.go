@@ -122,6 +122,15 @@ func (d *Disk) CrashAfter(n int) {
 	d.after = func(o Op) { d.dead = d.dead || o.N >= n }
 }
 
+// Fail lets the power fail now, and returns the disk as the next process finds it, see Image. No operation is between the
+// two: one that is under way is in the image, or gets ErrCrashed.
+func (d *Disk) Fail(keep int, rnd *rand.Rand) *Disk {
+	d.mu.Lock()
+	d.dead = true
+	d.mu.Unlock()
+	return d.Image(keep, rnd)
+}
+
 // Crashed reports whether the power has failed.
 func (d *Disk) Crashed() bool {
 	d.mu.Lock()

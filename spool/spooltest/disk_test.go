@@ -128,6 +128,24 @@ func TestPowerFails(t *testing.T) {
 	}
 }
 
+func TestPowerFailsNow(t *testing.T) {
+	d := spooltest.NewDisk()
+	f := create(t, d, "a", []byte("hello"))
+	if err := errors.Join(f.Sync(), d.SyncDir()); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte("later"), 0); err != nil {
+		t.Fatal(err)
+	}
+	img, ops := d.Fail(0, nil), d.Ops()
+	if err := f.Sync(); !errors.Is(err, spooltest.ErrCrashed) || d.Ops() != ops {
+		t.Errorf("a sync that the image knows nothing of: %v", err)
+	}
+	if got := img.Bytes("a"); string(got) != "hello" || img.Crashed() {
+		t.Errorf("the next process finds %q", got)
+	}
+}
+
 func TestFlipIsDurable(t *testing.T) {
 	d := spooltest.NewDisk()
 	body := make([]byte, 3*spooltest.Sector)
