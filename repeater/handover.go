@@ -29,9 +29,7 @@ func (r *Repeater) handOver(ctx context.Context, has map[string]spool.LaneStats,
 		}
 		if n := sameSource(o, new); n != nil {
 			n.inherit(o, heirs)
-		} else {
-			o.unsettled.letGo()
-		}
+		} // else the records stay whose settle is not confirmed: who reads the source again may get them again (C24)
 	}
 	if s := r.journal.open(); s != nil {
 		r.equipAll(ctx, s, has, left, new)
@@ -196,27 +194,6 @@ func (p *parcel) moveTo(heirs map[*lane]*lane) {
 		}
 	}
 	p.items = left
-}
-
-// letGo lets the records of all deliveries go: their source is not read any more. If it is read again by a flow that
-// inherits from this one, what comes again is still known.
-func (u *unsettled) letGo() {
-	u.mu.Lock()
-	ps, early := u.all(), u.early
-	u.mu.Unlock()
-	for _, p := range ps {
-		for _, it := range p.items {
-			if it.rec != 0 {
-				it.lane.store.release(it.rec)
-				it.rec = 0
-			}
-		}
-	}
-	for _, b := range early {
-		for _, seq := range b.seen {
-			b.release(seq)
-		}
-	}
 }
 
 // leaves reports whether f, which has ended, has left something that one after it has to know.

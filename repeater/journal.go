@@ -33,7 +33,8 @@ type journal struct {
 	s        *spool.Spool // nil before it is open
 	closed   bool
 	recovery *Recovery
-	known    map[string]bool // lanes of the file, those of disabled routes too
+	known    map[string]bool   // lanes of the file, those of disabled routes too
+	there    map[string]uint64 // records of lanes without a route that their targets have (gone.go)
 }
 
 // openJournal opens the spool of the file and gives the lanes their part of it. Its errors are for an operator: the
@@ -184,12 +185,12 @@ func (b *store) doubted() bool {
 // orphans are the lanes with messages that are not in the file.
 func (j *journal) orphans() []Orphan {
 	j.mu.Lock()
-	known := j.known
+	known, there := j.known, j.there
 	j.mu.Unlock()
 	out := []Orphan{}
 	for _, st := range j.s.Lanes() {
-		if st.Live > 0 && !known[st.Name] {
-			out = append(out, Orphan{Name: st.Name, Messages: st.Live, Bytes: st.Bytes})
+		if live := st.Live - min(st.Live, there[st.Name]); live > 0 && !known[st.Name] {
+			out = append(out, Orphan{Name: st.Name, Messages: live, Bytes: st.Bytes})
 		}
 	}
 	return out

@@ -257,6 +257,7 @@ func (r *Repeater) exchange(ctx context.Context, do *prepared, d *routes.Diff) {
 	for _, p := range parts {
 		r.gone = append(r.gone, p.left()...)
 	}
+	r.journal.leaves(r.gone)
 	r.forget(before.table, w.table)
 }
 

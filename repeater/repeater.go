@@ -367,7 +367,7 @@ func (r *Repeater) Status() Status {
 		s.Routes = append(s.Routes, f.status()...)
 	}
 	if s.Spool != nil {
-		s.Spool.Messages -= min(s.Spool.Messages, r.awaiting()+r.entries())
+		s.Spool.Messages -= min(s.Spool.Messages, r.awaiting()+r.entries()+r.journal.delivered())
 	}
 	s.Bridges = r.bridges()
 	s.findOldest()
