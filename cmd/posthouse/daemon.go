@@ -73,18 +73,27 @@ func converse(ctx context.Context, method, addr, path string, say, v any) error 
 }
 
 func request(req *http.Request, addr, path string, v any) error {
+	resp, body, err := answerTo(req, addr)
+	if err != nil {
+		return err
+	}
+	return decodeAnswer(resp, addr, path, body, v)
+}
+
+// answerTo is the daemon's answer; its body has been read and closed.
+func answerTo(req *http.Request, addr string) (*http.Response, []byte, error) {
 	tr := &http.Transport{DisableKeepAlives: true} // no proxy: the daemon is on this machine
 	defer tr.CloseIdleConnections()
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
-		return noDaemon(addr, err)
+		return nil, nil, noDaemon(addr, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswered))
 	if err != nil {
-		return noDaemon(addr, err)
+		return nil, nil, noDaemon(addr, err)
 	}
-	return decodeAnswer(resp, addr, path, body, v)
+	return resp, body, nil
 }
 
 func noDaemon(addr string, err error) error {

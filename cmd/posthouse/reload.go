@@ -214,16 +214,9 @@ func post(ctx context.Context, addr, path, match string, say, v any) error {
 	}
 	req.Header.Set("Content-Type", "application/json")
 	req.Header.Set("If-Match", match)
-	tr := &http.Transport{DisableKeepAlives: true} // no proxy: the daemon is on this machine
-	defer tr.CloseIdleConnections()
-	resp, err := tr.RoundTrip(req)
+	resp, body, err := answerTo(req, addr)
 	if err != nil {
-		return noDaemon(addr, err)
-	}
-	defer func() { _ = resp.Body.Close() }()
-	body, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswered))
-	if err != nil {
-		return noDaemon(addr, err)
+		return err
 	}
 	if resp.StatusCode == http.StatusUnprocessableEntity {
 		return refusedBy(body)
