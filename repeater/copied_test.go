@@ -35,6 +35,29 @@ func TestC19_CopyFlagsWhatTheOriginalMayHaveSent(t *testing.T) {
 	}
 }
 
+// What came with a copy says so in every life after it, not only in the one that took the copy.
+func TestC19_CopyFlagsInLaterLives(t *testing.T) {
+	once(t, mem.Options{Tx: true}, func(d *depot) {
+		d.start()
+		d.up()
+		d.brokers["b"].Link().HoldReplies()
+		d.brokers["a"].Put("in", messages(0, 10)...)
+		d.until("all are with the target", func() bool { n, _ := d.brokers["b"].Len("out"); return n == 10 })
+		d.brokers["b"].Link().Refuse()
+		d.opts.AcceptEpoch = true
+		d.powerFailure()
+		d.until("the copy is taken", func() bool { return d.rep.Status().Spool != nil && d.rep.Status().Spool.State == "ok" })
+		d.opts.AcceptEpoch = false
+		d.powerFailure()
+		d.brokers["b"].Link().Allow()
+		got := d.take("b", "out", 20)
+		if f := flagged(got); f != 10 || flagged(got[10:]) != 10 {
+			t.Errorf("%v, %d flagged", numbers(got), f)
+		}
+		d.halt()
+	})
+}
+
 // C12: what has become a dead letter just before a daemon died may become one again. The second one says so, whatever the
 // route promises for its target.
 func TestC12_SecondDeadLetterIsFlagged(t *testing.T) {

@@ -310,7 +310,7 @@ func (b *store) offer(ctx context.Context, it *item) {
 		b.unsure[it.seq] = true
 	}
 	it.doubt = b.unsure[it.seq]
-	it.maybe = it.maybe || b.elsewhere[it.seq] || it.doubt && (b.copied && it.seq < b.first || !(b.certain && it.certain))
+	it.maybe = it.maybe || b.elsewhere[it.seq] || it.doubt && (it.seq < b.copied || !(b.certain && it.certain))
 	it.refused, it.tried = b.refused[it.seq], b.firsts[it.seq]
 	b.fed[it.seq] = true
 	b.fedBytes += it.size

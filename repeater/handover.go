@@ -316,7 +316,7 @@ func (b *store) adopt(o *store) {
 	b.unmarked, b.top, b.marked = o.unmarked, o.top, max(o.marked, b.marked)
 	b.records += int64(o.unmarked)
 	b.stored = b.stored || o.unmarked > 0
-	b.first, b.sent, b.doubtful = o.first, o.sent, o.doubtful
+	b.first, b.sent, b.doubtful, b.copied = o.first, o.sent, o.doubtful, o.copied
 	b.unsure, b.firsts, b.appended = o.unsure, o.firsts, o.appended
 	b.seen, b.settling, b.kept = o.seen, o.settling, o.kept
 	b.at, b.tried = o.at, o.tried

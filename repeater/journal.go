@@ -49,7 +49,7 @@ func (r *Repeater) openJournal(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("spool %s: %w", j.dir, err)
 	}
-	s, rep, err := spool.Open(ctx, o)
+	s, rep, copied, err := r.openSpool(ctx, o)
 	if err != nil {
 		return fmt.Errorf("spool %s: %w", j.dir, err)
 	}
@@ -58,7 +58,7 @@ func (r *Repeater) openJournal(ctx context.Context) error {
 		return fmt.Errorf("spool %s: no room to begin: %w", j.dir, st.Cause)
 	}
 	j.opened(s, rep, time.Since(begin))
-	if err := r.giveLanes(ctx, s, rep.Clean); err != nil {
+	if err := r.giveLanes(ctx, s, rep.Clean, copied); err != nil {
 		_ = s.Close() // the first error says what is wrong
 		return fmt.Errorf("spool %s: %w", j.dir, err)
 	}
@@ -129,7 +129,7 @@ func (j *journal) opened(s *spool.Spool, rep *spool.RecoveryReport, took time.Du
 }
 
 // giveLanes gives every lane that needs it its part of the journal.
-func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool) error {
+func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool, copied copies) error {
 	has := laneStats(s)
 	for _, f := range r.flows() {
 		for _, l := range f.all() {
@@ -146,9 +146,7 @@ func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool) er
 				return err
 			}
 			b := newStore(l, s, j, clean)
-			if r.opts.AcceptEpoch {
-				b.isCopy()
-			}
+			b.isCopy(copied[j.Number()])
 			if !clean && l.target.Name != deadLane && l.replies == nil {
 				if err := f.remember(b); err != nil {
 					return err

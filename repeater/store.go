@@ -79,7 +79,7 @@ type store struct {
 	ended     map[uint64]bool      // meanwhile these were done
 	passed    uint64               // the reader in order of the target in use is behind this record
 	tried     uint64               // the highest record of a transaction that was begun
-	copied    bool                 // the journal is a copy: what it holds may have been sent by the daemon of the original
+	copied    uint64               // records before this one came with a copied journal: the daemon of the original may have sent them
 	certain   bool                 // a second send is recognised, or there is none: nothing is flagged
 	taken     bool                 // a store that came after this one has its records
 	torn      bool                 // an append was under way when the work ended: its messages are with their source, and may be here
@@ -112,12 +112,6 @@ func newStore(l *lane, journal *spool.Spool, j *spool.Lane, clean bool) *store {
 	}
 	j.SetQuota(b.quota)
 	return b
-}
-
-// isCopy notes that another daemon may have sent all that the journal holds (C19). To a target that goes by positions this
-// one is another sender, so on no route it is certain that a second send is recognised.
-func (b *store) isCopy() {
-	b.copied, b.sent = true, b.first-1
 }
 
 // takes reports whether new messages go to the journal. lane.mu is held.
