@@ -31,8 +31,12 @@ func (s *storm) diskFault(name, fault string) {
 	s.running()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
-	if err := until(ctx, "the disk fails", func() bool { return s.log.hit(name) > before || s.d.gone() }); err != nil || s.d.gone() {
-		s.t.Fatalf("%s: %v\nlog:\n%s", void, err, s.log)
+	err := until(ctx, "the disk fails", func() bool { return s.log.hit(name) > before || s.d.gone() })
+	switch {
+	case s.d.gone():
+		s.ended()
+	case err != nil:
+		s.void("%v", err)
 	}
 	s.progressOr(func(st status) bool { return name == "sync" && st.Spool != nil && st.Spool.State == "failed" })
 	if name == "sync" {

@@ -13,7 +13,9 @@
 // # Void
 //
 // A run that did not do its work proves nothing: too few messages, a fault that met nothing in flight, a backlog smaller
-// than asked for. It is reported as the finding void.
+// than asked for. It is reported as the finding void. A single event of a storm that was void, because the machine was too
+// busy, is repeated, and counted in the table; only one that is void three times ends the storm. What is lost, stuck or dies by
+// itself is never repeated.
 //
 // # Trials and the storm
 //
@@ -27,8 +29,27 @@
 // RabbitMQ; sources are those of all tests, which nobody stops. A fake Kafka is for TestC22, inside transactions. The short
 // form has a test for each ground; the long one changes between NATS and real brokers from round to round.
 //
+// Besides its lanes a round has a bridge between two NATS servers: requesters who number their requests alike, a responder that
+// answers each request it sees once, with one of its ids, and a history of what came back. Every request has its answer, with
+// its own body and under its own id; a second one comes under another posthouse-id, and only after a kill.
+//
 // A red round leaves a directory, whose path it prints: the seed, the version, the topology, a copy of the spool, what the
 // daemons have logged, what the oracle knows of each message (oracle.jsonl), a report, and the command that repeats it.
+//
+// # Where the crash points are
+//
+// The short forms come to each of C1 to C24 ten times at least (TestEveryCrashPoint), and fail when they did not:
+//
+//	C1 to C12, C23    TestStorm, failpoints that a daemon under load comes to by itself
+//	C13, C14, C15     TestStorm, a sync that fails, no room, changed bytes
+//	C16               TestStorm, a failpoint while a changed file is taken by SIGHUP; reload storms without a kill are beside it
+//	C17, C18, C19     TestStorm, a second instance, a clock that is a year off, a restored copy
+//	C20               TestStorm, messages that the target refuses while it confirms what is behind them
+//	C21               TestStorm, a failpoint at the table of a bridge
+//	C22               TestC22, failpoints in transactions, before and after their end is asked for
+//	C24               TestStorm, connections to a source that lose its answers
+//
+// TestStormOnRealBrokers comes to each of them once, to those of C22 three times.
 //
 // # Flags
 //

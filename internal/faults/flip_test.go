@@ -33,7 +33,7 @@ func (s *storm) flipped(event) {
 			return
 		}
 	}
-	s.t.Fatalf("%s: %d flipped bytes, and no daemon has reported one\nlog:\n%s", void, flips, s.log)
+	s.void("%d flipped bytes, and no daemon has reported one", flips)
 }
 
 // backlog waits until every lane has n messages in the spool.
@@ -42,6 +42,9 @@ func (s *storm) backlog(n int) {
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
 	err := until(ctx, "there is a backlog", func() bool {
+		if s.d.gone() {
+			return true
+		}
 		st, err := s.d.status()
 		for _, l := range s.lanes {
 			if err != nil || st.lane(l.name).Spooled < n {
@@ -50,8 +53,11 @@ func (s *storm) backlog(n int) {
 		}
 		return true
 	})
+	if s.d.gone() {
+		s.ended()
+	}
 	if err != nil {
-		s.t.Fatalf("%s: %v\nlog:\n%s", void, err, s.log)
+		s.void("%v", err)
 	}
 }
 
@@ -93,19 +99,20 @@ func (s *storm) damage() (n int) {
 		lost := s.log.hit(msgDamaged+l.name) - l.damaged
 		l.damaged += lost
 		for _, text := range st.Spool.Recovery.Missing {
-			lost += l.missing(text)
+			lost += l.missing(l.name, text)
 		}
 		l.h.reported += lost
 		n += lost
 	}
+	s.asking.damage(s.log, st)
 	return n
 }
 
-// missing is how many records of l a line of the report speaks of that no line before did: LANE FIRST-LAST.
-func (l *stormLane) missing(text string) (n int) {
+// missing is how many records of a route a line of the report speaks of that no line before did: LANE FIRST-LAST.
+func (l *stormLane) missing(route, text string) (n int) {
 	lane, span, _ := strings.Cut(text, " ")
 	var first, last int
-	if _, err := fmt.Sscanf(span, "%d-%d", &first, &last); err != nil || !strings.HasPrefix(lane, l.name+"/") {
+	if _, err := fmt.Sscanf(span, "%d-%d", &first, &last); err != nil || !strings.HasPrefix(lane, route+"/") {
 		return 0
 	}
 	for seq := first; seq <= last; seq++ {
@@ -142,6 +149,7 @@ func (s *storm) quietEnough() {
 	})
 	if err != nil {
 		st, _ := s.d.get("/api/v1/status")
+		s.red = append(s.red, finding{stuck, err.Error()})
 		s.t.Fatalf("%s: %v\nstatus: %s\nlog:\n%s", stuck, err, st, s.log)
 	}
 }

@@ -55,8 +55,9 @@ type plan struct {
 type ground struct {
 	name        string
 	plans       func(*rand.Rand) []plan
-	rate        int // messages that each lane is sent in a second
-	window      int // in_flight and prefetch
+	bridge      plan // of requests; no sites: none
+	rate        int  // messages that each lane is sent in a second
+	window      int  // in_flight and prefetch
 	heartbeat   time.Duration
 	visits      int // of each crash point in the short form
 	others      int // and of every other fault
@@ -94,16 +95,22 @@ func natsGround(t *testing.T) *ground {
 	t.Helper()
 	from, to := newSite(t, "from", newNATS(t)), newSite(t, "to", newNATS(t))
 	to.extra, to.restarts = "duplicate_window: 10m", true
-	g := &ground{name: "NATS", rate: 120, window: 256, heartbeat: 2 * time.Second, visits: 10, others: 4,
-		unreachable: []string{"C22"}}
-	if *duration > 0 {
-		g.rate = 450
-	}
+	g := natsRules()
+	g.bridge = plan{laneKinds[0], from, to}
 	g.plans = func(*rand.Rand) (ps []plan) {
 		for _, k := range laneKinds {
 			ps = append(ps, plan{k, from, to})
 		}
 		return ps
+	}
+	return g
+}
+
+// natsRules are what a storm does there.
+func natsRules() *ground {
+	g := &ground{name: "NATS", rate: 120, window: 256, heartbeat: 2 * time.Second, visits: 10, others: 4, unreachable: []string{"C22"}}
+	if *duration > 0 {
+		g.rate = 450
 	}
 	return g
 }
@@ -133,7 +140,8 @@ func realGround(t *testing.T) *ground {
 	artemis2.restarts = true
 	unique := *artemis
 	unique.end = artemis.end.(*amqpEnd).identified()
-	g := &ground{name: "real brokers", rate: 60, window: 128, heartbeat: 3 * time.Second, visits: 1, others: 1}
+	g := &ground{name: "real brokers", rate: 60, window: 128, heartbeat: 3 * time.Second, visits: 1, others: 1,
+		bridge: plan{laneKinds[1], nats, nats2}}
 	g.plans = func(r *rand.Rand) []plan {
 		loose := func() laneKind { return laneKinds[r.IntN(2)] }
 		all := []plan{
@@ -169,9 +177,13 @@ func fakeGround(t *testing.T) *ground {
 	}
 	t.Cleanup(c.Close)
 	s := &site{name: "kafka", end: &kafkaEnd{addr: c.ListenAddrs()[0]}, nearAt: c.ListenAddrs()[0], farAt: c.ListenAddrs()[0]}
-	g := &ground{name: "fake Kafka", rate: 120, window: 64, heartbeat: 2 * time.Second, visits: 10}
+	g := fakeRules()
 	g.plans = func(*rand.Rand) []plan { return []plan{{laneKinds[3], s, s}} }
 	return g
+}
+
+func fakeRules() *ground {
+	return &ground{name: "fake Kafka", rate: 120, window: 64, heartbeat: 2 * time.Second, visits: 10}
 }
 
 // yaml are the entries of the site's broker: as a source, and as a target.

@@ -36,6 +36,17 @@ type status struct {
 			Clean   bool     `json:"clean"`
 		} `json:"recovery"`
 	} `json:"spool"`
+	Config struct {
+		Generation uint64 `json:"generation"`
+		Differs    bool   `json:"file_differs"`
+		Last       *struct {
+			OK    bool   `json:"ok"`
+			Error string `json:"error"`
+		} `json:"last_reload"`
+	} `json:"config"`
+	Bridges []struct {
+		Outstanding int `json:"outstanding_requests"`
+	} `json:"bridges"`
 	Routes []struct {
 		Name     string       `json:"name"`
 		Received int          `json:"received_messages"`

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -62,10 +61,12 @@ func TestC22(t *testing.T) {
 	g := fakeGround(t)
 	s := newStorm(t)
 	t.Cleanup(s.report)
-	s.wanted = "^C22"
+	s.wanted = c22Only
 	s.everything(g, 1000)
 	s.judge()
 }
+
+const c22Only = "^C22"
 
 // Faults in a round. Every round has its own streams, spool and history, so that what has to be kept stays small.
 const (
@@ -93,22 +94,26 @@ type storm struct {
 
 	g      *ground // of the round
 	lanes  []*stormLane
-	dir    string // with all that is below
+	asking *asking // nil: none
+	dir    string  // with all that is below
 	file   string
+	text   string // of the topology, at first
 	spool  string
 	copied bool    // the spool is a copy, which no daemon has accepted
 	asked  bool    // an operator looks after lanes that hold what may have arrived
 	d      *daemon // nil: none runs
 	admin  <-chan string
 
-	faults map[string]int // by kind
-	story  []string       // of the round
-	judged []*history     // of the round
-	sum    count
-	again  int // deliveries that the source gave out again
-	kills  int
-	red    []finding
-	began  time.Time
+	faults  map[string]int // by kind
+	story   []string       // of the round
+	judged  []*history     // of the round
+	sum     count
+	voids   int // events that proved nothing, and were repeated
+	changed int // changes of a topology
+	again   int // deliveries that the source gave out again
+	kills   int
+	red     []finding
+	began   time.Time
 }
 
 // A stormLane is one route of a round.
@@ -147,6 +152,9 @@ func (s *storm) everything(g *ground, most int) {
 		}
 	}
 	if !s.top.Failed() {
+		if s.wanted == "" {
+			s.visitedOf(refused, g.visits)
+		}
 		s.visited(due)
 	}
 }
@@ -163,7 +171,7 @@ func (s *storm) round(g *ground, events []event) {
 			if t.Failed() {
 				return
 			}
-			e.do(s)
+			s.doing(e)
 			s.story = append(s.story, fmt.Sprintf("%7.2f s %s (%d, %v): sent %v", time.Since(s.began).Seconds(), e.kind, e.n, e.pass, s.sent()))
 		}
 		s.finish()
@@ -185,7 +193,7 @@ BROKERSdefaults:
   route: { prefetch: WINDOW, in_flight: WINDOW, retry: { delay: 20ms, max_delay: 200ms }, max_message_size: 64KiB }
 spool: { dir: DIR, segment_size: 64KiB }
 routes:
-ROUTESadmin: { listen: 127.0.0.1:0, log: { level: debug } }
+ROUTESBRIDGESadmin: { listen: 127.0.0.1:0, log: { level: debug } }
 `
 
 // prepare makes streams, a spool and a topology, and begins to send.
@@ -196,27 +204,29 @@ func (s *storm) prepare() {
 	s.spool, s.file = filepath.Join(s.dir, "spool"), filepath.Join(s.dir, "topology.yaml")
 	s.log.restart(s.t, filepath.Join(s.dir, "daemon.log"))
 	var routes, brokers strings.Builder
-	sites := map[string]bool{}
+	var sites []*site
 	for i, p := range s.g.plans(s.rng) {
 		l := s.lane(i, p)
 		s.lanes = append(s.lanes, l)
 		routes.WriteString(l.yaml())
-		for _, at := range []*site{p.from, p.to} {
-			if !sites[at.name] {
-				sites[at.name] = true
-				brokers.WriteString(at.yaml())
-			}
+		sites = append(sites, p.from, p.to)
+	}
+	if s.asking = s.askIn(); s.asking != nil {
+		sites = append(sites, s.asking.from, s.asking.to)
+	}
+	for i, at := range sites {
+		if !slices.ContainsFunc(sites[:i], func(before *site) bool { return before.name == at.name }) {
+			brokers.WriteString(at.yaml())
 		}
 	}
-	text := strings.NewReplacer("BROKERS", brokers.String(), "ROUTES", routes.String(), "WINDOW", fmt.Sprint(s.g.window),
+	s.text = strings.NewReplacer("BROKERS", brokers.String(), "ROUTES", routes.String(), "BRIDGES", s.asking.yaml(), "WINDOW", fmt.Sprint(s.g.window),
 		"HEARTBEAT", s.g.heartbeat.String(), "DIR", s.spool).Replace(stormTopology)
-	if err := os.WriteFile(s.file, []byte(text), 0o600); err != nil {
-		s.t.Fatal(err)
-	}
+	s.write(s.text)
 	for _, l := range s.lanes {
 		l.load = startLoad(s.t, l.o, l.name, l.from.end.sender(s.t, l.source()))
 		l.load.speed(s.g.rate)
 	}
+	s.asking.begin(s)
 }
 
 // lane makes the i-th lane of the round, with what it needs at its brokers.
@@ -271,7 +281,7 @@ func (s *storm) sent() (ns []int) {
 
 // judge says void where the storm did not do its work.
 func (s *storm) judge() {
-	if s.again == 0 && s.wanted != "^C22" { // there nothing was settled at the source when its daemon died, and that is a log
+	if s.again == 0 && s.wanted != c22Only { // there nothing was settled at the source when its daemon died, and that is a log
 		s.top.Errorf("%s: no source has given out a message again", void)
 	}
 	if s.sum.messages < 1000 {
@@ -304,7 +314,7 @@ func (s *storm) table(t *testing.T) string {
 	for _, line := range []struct {
 		name string
 		n    int
-	}{{"messages", s.sum.messages}, {"kills", s.kills}, {"redeliveries", s.again}, {"duplicates explained", s.sum.explained},
+	}{{"messages", s.sum.messages}, {"void, repeated", s.voids}, {"kills", s.kills}, {"redeliveries", s.again}, {"duplicates explained", s.sum.explained},
 		{"duplicates unexplained", s.sum.unexplained}, {"lost", s.sum.lost}, {"lost and reported", s.sum.reported}} {
 		fmt.Fprintf(&b, "%-22s %d\n", line.name, line.n)
 	}

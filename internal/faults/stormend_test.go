@@ -13,6 +13,10 @@ func (s *storm) finish() {
 	for _, l := range s.lanes {
 		l.load.stop()
 	}
+	if s.asking != nil {
+		s.asking.load.stop()
+		s.asking.load.one()
+	}
 	s.quiet("all that was sent has been delivered")
 	last := map[*stormLane]string{}
 	for _, l := range s.lanes {
@@ -32,6 +36,7 @@ func (s *storm) finish() {
 	for _, l := range s.lanes {
 		s.verdict(l)
 	}
+	s.askingVerdict(s.asking)
 }
 
 // quiet waits until nothing is on its way, nor at a source that can say so.
@@ -46,12 +51,12 @@ func (s *storm) quiet(what string) {
 				return false
 			}
 		}
-		return st.open() == 0
+		return s.asking.quiet(s.t.Context(), s.t, st) && st.open() == 0
 	})
 }
 
 // wait waits until the daemon's status is as wanted, while an operator does his duty.
-func (s *storm) wait(finding, what string, ok func(status) bool) {
+func (s *storm) wait(name, what string, ok func(status) bool) {
 	s.t.Helper()
 	ctx, cancel := context.WithTimeout(s.t.Context(), patience)
 	defer cancel()
@@ -66,11 +71,12 @@ func (s *storm) wait(finding, what string, ok func(status) bool) {
 		return err == nil && ok(st)
 	})
 	if s.d.gone() {
-		s.t.Fatalf("posthouse run ended by itself, exit code %d\n%s", s.d.child.ExitCode(), s.log)
+		s.ended()
 	}
 	if err != nil {
 		st, _ := s.d.get("/api/v1/status")
-		s.t.Fatalf("%s: %v\nstatus: %s\nlog:\n%s", finding, err, st, s.log)
+		s.red = append(s.red, finding{name, what})
+		s.t.Fatalf("%s: %v\nstatus: %s\nlog:\n%s", name, err, st, s.log)
 	}
 }
 
@@ -133,6 +139,8 @@ func (s *storm) verdict(l *stormLane) {
 			s.t.Fatal(err)
 		}
 		buried.arrivals = l.arrivals(dead)
+		ids, _ := distinct(buried.arrivals)
+		s.faults[refused] += min(ids, len(h.arrivals)/l.kind.poison)
 		s.examine(l, &buried)
 		s.sum.messages -= len(sends) // they are in both
 	}
