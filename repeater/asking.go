@@ -83,6 +83,7 @@ func (r *routeRun) reply(p *parcel, m *adapters.Message) {
 	}
 	p.arrived = func() { r.replies.arrived(f.e) }
 	p.done = func() { r.replies.settled(f.e) }
+	p.backed = func() { r.replies.returned(f.e, p) }
 	r.give(p, bridge.Answer(m, &f.e.q, f.byCorr, habitOf(r.replies.bridge)))
 }
 

@@ -29,6 +29,7 @@ type parcel struct {
 
 	arrived  func() // when all its lanes have it; nil: nothing is to be done then
 	done     func() // when it is settled as accepted; nil: nothing is to be done then
+	backed   func() // when it goes back to its source, before that knows; nil: nothing is to be done then
 	unwanted bool   // refused by a route before any of its lanes saw it
 }
 
@@ -179,6 +180,9 @@ func (p *parcel) ready(o adapters.Outcome) {
 		}
 	}
 	p.mu.Unlock()
+	if o != adapters.Accepted && p.backed != nil {
+		p.backed()
+	}
 	p.s.ready(p, o)
 	answerAll(left, itemReturned)
 }

@@ -161,6 +161,16 @@ func (t *replies) arrived(e *asked) {
 	}
 }
 
+// returned notes that p, the reply to e, goes back to its source, which may give it out again in the same session.
+func (t *replies) returned(e *asked, p *parcel) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if e.by == p {
+		e.by = nil
+	}
+	e.answers--
+}
+
 // forget ends an entry whose request will never be answered: it was not sent, or set aside.
 func (t *replies) forget(track string) {
 	t.mu.Lock()
