@@ -87,6 +87,28 @@ func TestC19_CopyFlagsAfterAReload(t *testing.T) {
 	})
 }
 
+// A lane that was an orphan when the copy was taken says so too, when a reload brings its route.
+func TestC19_CopyFlagsAnOrphan(t *testing.T) {
+	once(t, mem.Options{Tx: true}, func(d *depot) {
+		d.start()
+		d.up()
+		d.away("b")
+		d.brokers["a"].Put("in", messages(0, 10)...)
+		d.until("they are in the journal", func() bool { return d.lane().Spooled == 10 })
+		d.opts.AcceptEpoch = true
+		d.r.Enabled = false
+		d.powerFailure()
+		next := d.next()
+		next.Routes[0].Enabled = true
+		d.reload(next)
+		d.back("b")
+		if got := d.take("b", "out", 10); flagged(got) != 10 {
+			t.Errorf("%v, %d flagged", numbers(got), flagged(got))
+		}
+		d.halt()
+	})
+}
+
 // C12: what has become a dead letter just before a daemon died may become one again. The second one says so, whatever the
 // route promises for its target.
 func TestC12_SecondDeadLetterIsFlagged(t *testing.T) {

@@ -248,7 +248,9 @@ func (r *Repeater) equip(ctx context.Context, s *spool.Spool, has map[string]spo
 	}
 	b := newStore(l, s, j, true)
 	b.failed = failed
-	if old != nil {
+	if old == nil {
+		b.isCopy(r.journal.copied[j.Number()])
+	} else {
 		b.adopt(old)
 		f.unsettled.replace(old, b)
 	}

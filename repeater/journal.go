@@ -34,6 +34,7 @@ type journal struct {
 	closed   bool
 	recovery *Recovery
 	known    map[string]bool   // lanes of the file, those of disabled routes too
+	copied   copies            // as found at the start
 	there    map[string]uint64 // records of lanes without a route that their targets have (gone.go)
 }
 
@@ -57,8 +58,9 @@ func (r *Repeater) openJournal(ctx context.Context) error {
 		_ = s.Close() // it is empty
 		return fmt.Errorf("spool %s: no room to begin: %w", j.dir, st.Cause)
 	}
+	j.copied = copied
 	j.opened(s, rep, time.Since(begin))
-	if err := r.giveLanes(ctx, s, rep.Clean, copied); err != nil {
+	if err := r.giveLanes(ctx, s, rep.Clean); err != nil {
 		_ = s.Close() // the first error says what is wrong
 		return fmt.Errorf("spool %s: %w", j.dir, err)
 	}
@@ -129,7 +131,7 @@ func (j *journal) opened(s *spool.Spool, rep *spool.RecoveryReport, took time.Du
 }
 
 // giveLanes gives every lane that needs it its part of the journal.
-func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool, copied copies) error {
+func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool) error {
 	has := laneStats(s)
 	for _, f := range r.flows() {
 		for _, l := range f.all() {
@@ -146,7 +148,7 @@ func (r *Repeater) giveLanes(ctx context.Context, s *spool.Spool, clean bool, co
 				return err
 			}
 			b := newStore(l, s, j, clean)
-			b.isCopy(copied[j.Number()])
+			b.isCopy(r.journal.copied[j.Number()])
 			if !clean && l.target.Name != deadLane && l.replies == nil {
 				if err := f.remember(b); err != nil {
 					return err
