@@ -158,8 +158,6 @@ type ledger struct {
 	atMost bool          // delivery: at-most-once
 	change func() string // a reload, among the faults; nil: none
 	regs   []*prometheus.Registry
-	away   bool     // the route was taken away once
-	forgot bool     // and the process that knew it has ended since
 	hold   *holding // something is held most of the time (ledgerhold_test.go)
 
 	silentWait, silentSettle atomic.Bool // the next such call does not return before the test does
@@ -421,7 +419,6 @@ func (l *ledger) fault() string {
 
 // restart stops the repeater in an orderly way, whatever is broken at the moment, and starts another.
 func (l *ledger) restart() string {
-	l.forgot = l.away
 	took := l.halt()
 	if took > l.opts.Grace+30*time.Second {
 		l.t.Errorf("stopped after %v, grace %v", took, l.opts.Grace)
@@ -436,7 +433,6 @@ func (l *ledger) restart() string {
 // crash ends the repeater at once. Its disk keeps all that was written (the process died), or what was synced and a part of
 // the rest (the power failed).
 func (l *ledger) crash() string {
-	l.forgot = l.away
 	keep := []int{100, 100, 50, 0}[l.rng.IntN(4)]
 	if l.lag > 0 { // in the middle of something
 		l.send()
@@ -654,19 +650,11 @@ func with(set map[int]bool, n int) map[int]bool {
 	return set
 }
 
-// maxLedgerPrefetch is more than any route of a ledger takes from its source.
-const maxLedgerPrefetch = 64
-
 // unrepeated checks that nothing came twice, and that nothing is said to. A restart may give a message that has just become
-// a dead letter another try (C12). Who takes a route away says that its source is not read any more: what that had not
-// noted as settled is known to the process only, and may come again as new when the route is back and the process is not.
+// a dead letter another try (C12).
 func (l *ledger) unrepeated(b string, got []*adapters.Message, buried map[int]bool) {
-	seen, again := map[int]bool{}, 0
+	seen := map[int]bool{}
 	for i, n := range numbers(got) {
-		if seen[n] && l.forgot && again < maxLedgerPrefetch {
-			again++
-			continue
-		}
 		if seen[n] || buried[n] && len(l.regs) == 1 {
 			l.t.Errorf("%s: %d came twice (a dead letter: %v)", b, n, buried[n])
 		}

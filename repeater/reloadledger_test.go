@@ -96,7 +96,6 @@ func (c *changes) one() string {
 func (c *changes) goAndCome() string {
 	next, back := c.next(), c.next()
 	next.Routes = nil
-	c.away = true
 	c.done.away++
 	said := c.do("route gone", next)
 	pass(time.Duration(c.rng.IntN(20)) * time.Second)
