@@ -16,7 +16,7 @@ import (
 // at the message, steps of patterns, and bytes allocated.
 const (
 	mostLooks = maxNodes * maxElements / 4 // a look takes four nodes, in a loop over the longest list
-	mostAlloc = 160 << 20                  // text joined again and again
+	mostAlloc = 320 << 20                  // text joined again and again; half of it was seen, and the race detector empties pools
 )
 
 // largest repeats term as often as the limits permit.
