@@ -21,7 +21,7 @@ type mutant struct {
 const (
 	spoolTests = "Crash|Error|Fault|Tail|Flip"
 	spoolLost  = `lost:`
-	laneLost   = `: lost \[`
+	laneLost   = `: lost [[0-9]`
 )
 
 // planted are the seven bugs of the design; torn has two sides.
