@@ -149,7 +149,7 @@ func (s *source) reclaim(ctx context.Context) error {
 		return err
 	}
 	from, to := info.AckFloor.Stream+1, info.Delivered.Stream
-	if info.NumAckPending == 0 || s.c.cfg.Group != "" || s.c.at.Options.String(KeyConsumer, "") != "" || to < from || to-from >= reclaimMost {
+	if info.NumAckPending == 0 || s.shared() || to < from || to-from >= reclaimMost {
 		return nil
 	}
 	s.mu.Lock()
@@ -171,11 +171,30 @@ func (s *source) reclaim(ctx context.Context) error {
 	return s.await(ctx, done)
 }
 
+// patienceForPulls is how long a source that opens waits for the server to notice the end of the connection before.
+const patienceForPulls = time.Second
+
 // quiesce asks for the state of the consumer. The question has a side effect that order needs: the server throws away
 // pulls whose inbox has gone. With such a pull at its head it would take a released message up, find nobody to give it
-// to, and put it back behind the others.
+// to, and put it back behind the others; and as long as it takes the connection of a daemon that was killed for alive, it
+// gives the message away there, until the ack wait has passed. So it is asked until no pull waits: this source has none yet.
 func (s *source) quiesce(ctx context.Context) (*jetstream.ConsumerInfo, error) {
-	return s.info(ctx)
+	for end := time.Now().Add(patienceForPulls); ; {
+		info, err := s.info(ctx)
+		if err != nil || info.NumAckPending == 0 || info.NumWaiting == 0 || s.shared() || time.Now().After(end) {
+			return info, err
+		}
+		select {
+		case <-time.After(patienceForPulls / 100):
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// shared reports whether other sources may read through the same consumer.
+func (s *source) shared() bool {
+	return s.c.cfg.Group != "" || s.c.at.Options.String(KeyConsumer, "") != ""
 }
 
 func (s *source) info(ctx context.Context) (*jetstream.ConsumerInfo, error) {
