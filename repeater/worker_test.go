@@ -56,12 +56,12 @@ func TestEvery(t *testing.T) {
 			n++
 			return true
 		})
-		time.Sleep(2250 * time.Millisecond) // the second one runs
+		wait(t.Context(), 2250*time.Millisecond) // the second one runs
 		stop()
 		if n != 4 {
 			t.Errorf("%d halves of calls in 2.25 s", n)
 		}
-		time.Sleep(time.Minute)
+		wait(t.Context(), time.Minute)
 		stop()
 		if n != 4 {
 			t.Error("called after the end")
@@ -76,9 +76,9 @@ func TestEveryEnds(t *testing.T) {
 		n, m := 0, 0
 		stopped := every(t.Context(), time.Second, func() bool { n++; return n < 3 })
 		canceled := every(ctx, time.Second, func() bool { m++; return true })
-		time.Sleep(4500 * time.Millisecond)
+		wait(t.Context(), 4500*time.Millisecond)
 		cancel()
-		time.Sleep(time.Minute)
+		wait(t.Context(), time.Minute)
 		stopped()
 		canceled()
 		if n != 3 || m != 4 {
