@@ -98,6 +98,35 @@ func TestReclaimKeepsOrder(t *testing.T) {
 	}
 }
 
+// A server that still takes the connection of a killed daemon for alive would give the messages away there. So a source asks
+// for its consumer until no pull waits, and only then takes back what was given out.
+func TestReclaimWaitsForPulls(t *testing.T) {
+	b := newBench(t)
+	b.c.Heartbeat = time.Minute
+	b.c.Limits.Prefetch = 8
+	b.stream(t, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
+	b.publish(t, "s", 0, 4)
+	killed := openSource(t, b.ad, b.c, streamEnd("S", nil))
+	take(t, killed, 4) // and a pull for four more waits
+	asked, err := b.js.Conn().SubscribeSync("$JS.API.CONSUMER.INFO.S.>")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		defer killed.c.nc.Close()
+		for range 3 {
+			if _, err := asked.NextMsgWithContext(t.Context()); err != nil {
+				return
+			}
+		}
+	}()
+	again := openSource(t, b.ad, b.c, streamEnd("S", nil))
+	b.publish(t, "s", 4, 6)
+	if got := texts(take(t, again, 6)); got != "0 1 2 3 4 5 " {
+		t.Errorf("after a connection that the server took for alive: %s", got)
+	}
+}
+
 // Reclaimed messages of more bytes than one pull admits: the server puts one that does not fit any more behind the others.
 func TestReclaimKeepsOrderBeyondAPull(t *testing.T) {
 	b := newBench(t)
