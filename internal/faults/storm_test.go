@@ -279,12 +279,15 @@ func (s *storm) sent() (ns []int) {
 	return ns
 }
 
+// leastMessages is how many a storm has to send.
+const leastMessages = 1000
+
 // judge says void where the storm did not do its work.
 func (s *storm) judge() {
 	if s.again == 0 && s.wanted != c22Only { // there nothing was settled at the source when its daemon died, and that is a log
 		s.top.Errorf("%s: no source has given out a message again", void)
 	}
-	if s.sum.messages < 1000 {
+	if s.sum.messages < leastMessages {
 		s.top.Errorf("%s: %d messages", void, s.sum.messages)
 	}
 }

@@ -10,6 +10,7 @@ func (s *storm) finish() {
 	s.t.Helper()
 	s.heal()
 	s.running()
+	s.enough()
 	for _, l := range s.lanes {
 		l.load.stop()
 	}
@@ -37,6 +38,18 @@ func (s *storm) finish() {
 		s.verdict(l)
 	}
 	s.askingVerdict(s.asking)
+}
+
+// enough waits until a verdict means something, however slow this machine is today.
+func (s *storm) enough() {
+	s.t.Helper()
+	s.wait(stuck, "enough has been sent", func(status) bool {
+		n := s.sum.messages
+		for _, sent := range s.sent() {
+			n += sent
+		}
+		return n >= leastMessages
+	})
 }
 
 // quiet waits until nothing is on its way, nor at a source that can say so.
