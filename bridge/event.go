@@ -33,14 +33,25 @@ func bareAttr(name string) bool {
 	return strings.IndexFunc(name, func(r rune) bool { return (r < 'a' || r > 'z') && (r < '0' || r > '9') }) < 0
 }
 
+// knownVersion reports whether properties say that they are a CloudEvent of a version that is known here.
+func knownVersion(ps []adapters.Prop, protocol string) bool {
+	for i := range ps {
+		p := &ps[i]
+		if !strings.HasSuffix(p.Name, specVersion) {
+			continue
+		}
+		attr, ok := eventAttr(p.Name, protocol)
+		if ok && attr == specVersion && (p.V.Str() == "1.0" || p.V.Str() == "0.3") {
+			return true
+		}
+	}
+	return false
+}
+
 // isEvent reports whether properties are a CloudEvent in binary mode: the four required attributes are there, the
 // version is known, and no attribute is there twice.
 func isEvent(ps []adapters.Prop, protocol string) bool {
-	known := slices.ContainsFunc(ps, func(p adapters.Prop) bool {
-		attr, ok := eventAttr(p.Name, protocol)
-		return ok && attr == specVersion && (p.V.Str() == "1.0" || p.V.Str() == "0.3")
-	})
-	if !known {
+	if !knownVersion(ps, protocol) {
 		return false
 	}
 	seen := map[string]bool{}

@@ -117,7 +117,7 @@ func ownHeader(p *adapters.Prop) header {
 // like it and are not: applications set them.
 func reserved(name string, h *adapters.Headers) bool {
 	for _, p := range h.Reserved {
-		if strings.HasPrefix(name, p) {
+		if name != "" && name[0] == p[0] && strings.HasPrefix(name, p) { // the first byte decides most of the time
 			return name != "kafka_correlationId" && name != "kafka_replyTopic" && name != "kafka_replyPartition"
 		}
 	}

@@ -36,6 +36,11 @@ func (f *fitter) props() {
 			f.note("own", Dropped)
 			continue
 		}
+		if f.plain(p) && !later.has(in, i) {
+			f.setTag("")
+			f.c.Props = append(f.c.Props, *p)
+			continue
+		}
 		name, ok := nativeName(p.Name, &f.h)
 		ok = ok && !later.has(in, i) && !reserved(p.Name, &f.h) && !taken(p.Name, f.event, &f.h)
 		w, tag, held := p.V, "", false
@@ -55,6 +60,20 @@ func (f *fitter) props() {
 	}
 	f.native = len(f.c.Props)
 	f.events()
+}
+
+// plain reports whether a property goes out as it came for sure: printable text under a printable name. Most do, and the
+// rules for all others need not be asked.
+func (f *fitter) plain(p *adapters.Prop) bool {
+	h := &f.h
+	if p.V.Type() != adapters.TString || !h.Types.Has(adapters.TString) || h.Names != adapters.NameAny {
+		return false
+	}
+	s := p.V.Str()
+	if h.MaxName > 0 && len(p.Name) > h.MaxName || h.MaxValue > 0 && len(s) > h.MaxValue {
+		return false
+	}
+	return p.Name != "" && printableOrBlank(p.Name) && printableOrBlank(s) && !reserved(p.Name, h) && !taken(p.Name, f.event, h)
 }
 
 func (f *fitter) setTag(tag string) {

@@ -76,7 +76,12 @@ func holdsTable(es []adapters.Entry, h *adapters.Headers) bool {
 }
 
 func printableOrBlank(s string) bool {
-	return strings.IndexFunc(s, func(r rune) bool { return r < ' ' || r > '~' }) < 0
+	for i := range len(s) {
+		if s[i] < ' ' || s[i] > '~' {
+			return false
+		}
+	}
+	return true
 }
 
 // widened is v in a typed protocol that lacks its type: the next wider integer, else text.

@@ -279,13 +279,23 @@ func readMap(d *decoder) []adapters.Prop {
 	}
 	ps := make([]adapters.Prop, 0, min(count/2, 64))
 	for n := uint64(0); n < count/2 && d.err == nil; n++ {
-		k := d.value(0)
-		p := adapters.Prop{Name: k.Text(), V: d.value(0)}
-		p.KeyNum = k.Type() == adapters.TU64
-		ps = append(ps, p)
+		ps = append(ps, adapters.Prop{})
+		p := &ps[len(ps)-1]
+		p.Name, p.KeyNum = d.key()
+		p.V = d.value(0)
 	}
 	d.leave(end)
 	return ps
+}
+
+// key reads a key of a map as text, and whether it was a number.
+func (d *decoder) key() (name string, number bool) {
+	if c := d.peek(); (c == codeStr8 || c == codeSym8) && d.may(0) {
+		d.i++
+		return d.text(uint64(d.code())), false
+	}
+	k := d.value(0)
+	return k.Text(), k.Type() == adapters.TU64
 }
 
 // readAnnotations reads the message annotations (part 3, section 3.2.3) and puts those with a place of their own there.

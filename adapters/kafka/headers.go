@@ -220,22 +220,22 @@ func textSize(m *adapters.Message) int {
 	return n
 }
 
-// piece copies s to the end of the text. What is in front stays where it is, or where it was.
-func (w *wire) piece(s string) []byte {
-	at := len(w.text)
-	w.text = append(w.text, s...)
-	return w.text[at:len(w.text):len(w.text)]
-}
-
+// add writes a header: name and value as the next two pieces of the text.
 func (w *wire) add(name, value string) {
-	w.headers = append(w.headers, sarama.RecordHeader{Key: w.piece(name), Value: w.piece(value)})
+	at := len(w.text)
+	w.text = append(append(w.text, name...), value...)
+	mid, end := at+len(name), len(w.text)
+	w.headers = append(w.headers, sarama.RecordHeader{})
+	h := &w.headers[len(w.headers)-1]
+	h.Key, h.Value = w.text[at:mid:mid], w.text[mid:end:end]
 }
 
 // addValue writes a property; one without a value is null.
 func (w *wire) addValue(name string, v adapters.Value) {
 	switch v.Type() {
 	case adapters.TNull:
-		w.headers = append(w.headers, sarama.RecordHeader{Key: w.piece(name)})
+		w.add(name, "")
+		w.headers[len(w.headers)-1].Value = nil
 	case adapters.TString, adapters.TBytes:
 		w.add(name, v.Str())
 	default:
