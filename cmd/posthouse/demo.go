@@ -14,18 +14,24 @@ import (
 func demoCommand() *cobra.Command {
 	o := demo.Options{}
 	var output string
+	var noPause bool
 	c := &cobra.Command{
-		Use: "demo", Short: "Show an outage and a crash between two embedded brokers, and measure them", Args: cobra.NoArgs,
-		Long: `Starts two real JetStream servers inside this process, a repeater with a spool as a process of its own, and sends
-numbered messages from one site to the other. It cuts the line between them while messages keep coming, restores it, cuts
-it again, kills the repeater with SIGKILL while the backlog drains, and starts it again. The messages are counted at the
-second site by number and checksum. It needs no broker, no network and no rights, and takes about half a minute.
-A loss or a damaged message makes it exit 1; duplicates are shown. Ctrl-C ends it and removes what it made.
+		Use: "demo", Short: "Show an outage and a crash between three embedded brokers, and measure them", Args: cobra.NoArgs,
+		Long: `Starts three real JetStream servers inside this process, a hub and two spokes, and a repeater with a spool as a process
+of its own. Numbered messages go in at one spoke and come to the hub and, through it, to the other spoke; meanwhile requests
+go from the hub to a spoke and their replies come back. It cuts the line to the other spoke while messages keep coming,
+restores it, cuts it again, kills the repeater with SIGKILL while the backlog drains, and starts it again. The messages are
+counted at both sites by number and checksum. It needs no broker, no network and no rights, and takes about half a minute.
+A lost or damaged message, or a request without a reply, makes it exit 1; duplicates are shown. Ctrl-C ends it and removes
+what it made. On a terminal it waits two seconds before each outage, to be read; --no-pause leaves that out.
 It does not show what a power cut does: the system's page cache survives the death of a process.`,
 		Example: "  posthouse demo\n  posthouse demo --rate 3000 --outage 20s --keep\n  posthouse demo --no-kill -o json",
 		RunE: func(c *cobra.Command, _ []string) error {
 			if err := checkDemo(o); err != nil {
 				return fail(exitConfig, err)
+			}
+			if !noPause && output != "json" && terminal(c.OutOrStdout()) {
+				o.Pause = 2 * time.Second
 			}
 			return runDemo(c, o, output)
 		},
@@ -35,6 +41,7 @@ It does not show what a power cut does: the system's page cache survives the dea
 	c.Flags().DurationVar(&o.Duration, "duration", 24*time.Second, "how long messages are sent; longer if what happens meanwhile takes longer")
 	c.Flags().DurationVar(&o.Outage, "outage", 6*time.Second, "how long the line is cut, at least 100ms; half as long the second time")
 	c.Flags().BoolVar(&o.NoKill, "no-kill", false, "leave out the second outage and the kill")
+	c.Flags().BoolVar(&noPause, "no-pause", false, "do not wait before the outages, on a terminal either")
 	c.Flags().BoolVar(&o.Keep, "keep", false, "keep the directory with the topology, the spool, the log and the streams")
 	outputFlag(c, &output)
 	return c
@@ -74,7 +81,7 @@ func runDemo(c *cobra.Command, o demo.Options, output string) error {
 		fmt.Fprintln(c.OutOrStdout(), demoEnd)
 	}
 	if err == nil && !rep.OK() {
-		err = errors.New("messages were lost or damaged")
+		err = errors.New("messages were lost or damaged, or requests not answered")
 	}
 	if err != nil {
 		return fail(exitRuntime, err)

@@ -49,7 +49,7 @@ func lose(file string) error {
 		return err
 	}
 	defer nc.Close()
-	_, err = nc.Request("$JS.API.STREAM.PURGE.ORDERS", nil, patience)
+	_, err = nc.Request("$JS.API.STREAM.PURGE.PRICES", nil, patience)
 	return errors.Join(err, os.RemoveAll(dir))
 }
 
@@ -75,7 +75,7 @@ func TestDemoWithoutKill(t *testing.T) {
 	dir := t.TempDir()
 	t.Setenv("TMPDIR", dir)
 	r := posthouse(t, append(small, "--no-kill", "--outage", "100ms", "--keep")...)
-	r.want(t, 0, "\nlost           0\n", "\nduplicated     0\n", "cannot show a power cut", "\nnext: posthouse ")
+	r.want(t, 0, "\nat madrid      delivered ", "lost 0, corrupted 0, out of order 0, duplicated 0\n", "unanswered 0", "cannot show a power cut", "\nnext: posthouse ")
 	if strings.Contains(r.out, "SIGKILL") {
 		t.Errorf("it kills:\n%s", r.out)
 	}
@@ -95,7 +95,10 @@ func TestDemoThatLosesExits1(t *testing.T) {
 	if err := json.Unmarshal([]byte(r.out), &rep); err != nil {
 		t.Fatalf("%v:\n%s", err, r.out)
 	}
-	if rep.OK() || rep.Lost == 0 || rep.Delivered+rep.Lost != rep.Sent || rep.Kill == nil || rep.Kill.Journal.Messages > 0 {
+	if len(rep.Sites) != 2 {
+		t.Fatalf("report: %+v", rep)
+	}
+	if madrid := rep.Sites[1]; rep.OK() || madrid.Lost == 0 || madrid.Delivered+madrid.Lost != rep.Sent || rep.Kill == nil || rep.Kill.Journal.Messages > 0 {
 		t.Errorf("report: %+v", rep)
 	}
 }

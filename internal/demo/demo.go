@@ -1,9 +1,10 @@
 // Package demo is `posthouse demo`: the main job on embedded brokers, with an outage and a crash, measured from outside.
 //
-// Two real JetStream servers run inside this process, "paris" and "berlin", each behind a relay that can be cut. The
-// repeater between them is a process of its own, started with a topology file as an operator would start it, so that a
-// kill is a real one and the brokers survive it. Messages go in at paris and are counted at berlin by an ordinary NATS
-// client: by the number and the checksum that each carries, never by the repeater's own figures. Those are only shown.
+// Three real JetStream servers run inside this process: the hub "paris" and the spokes "berlin" and "madrid", each behind a
+// relay that can be cut. The repeater between them is a process of its own, started with a topology file as an operator
+// would start it, so that a kill is a real one and the brokers survive it. Messages go in at berlin and are counted at paris
+// and, through the hub, at madrid by ordinary NATS clients: by the number and the checksum that each carries, never by the
+// repeater's own figures. Those are only shown. Meanwhile a client in paris asks, over a bridge, and one in berlin answers.
 //
 // What it cannot show is a missing sync: the page cache of the system survives the death of a process. It says nothing
 // about a power cut.
@@ -26,6 +27,7 @@ type Options struct {
 	Duration time.Duration // how long messages are sent at least, 0 = 24 s
 	Outage   time.Duration // the first outage, 0 = 6 s; the second is half as long
 	NoKill   bool          // leave out the second outage and the kill
+	Pause    time.Duration // before each act, to read what it is; 0 = none
 	Keep     bool          // leave the directory with the topology, the spool, the log and the streams
 	Command  []string      // runs the repeater when "-c FILE" follows; nil = this program's run
 	Out      io.Writer     // what happens, while it happens; nil = nowhere
@@ -43,7 +45,7 @@ func Run(ctx context.Context, o Options) (rep Report, err error) {
 	if err != nil {
 		return rep, fmt.Errorf("make a directory for the demo: %w", err)
 	}
-	p := &play{o: o, dir: dir, tally: newTally(), out: screen{w: o.Out, begin: time.Now()}}
+	p := &play{o: o, dir: dir, out: screen{w: o.Out, begin: time.Now()}}
 	if o.Keep {
 		p.rep.Dir = dir
 	} else {
@@ -55,7 +57,7 @@ func Run(ctx context.Context, o Options) (rep Report, err error) {
 	}
 	err = p.perform(ctx)
 	if ctx.Err() != nil {
-		p.out.remark("interrupted: %s sent, %s of them arrived so far", thousands(p.rep.Sent), thousands(p.rep.Delivered))
+		p.out.remark("interrupted: %s sent, %s of them arrived everywhere so far", thousands(p.rep.Sent), thousands(p.rep.Delivered()))
 	}
 	return p.rep, err
 }
@@ -90,21 +92,44 @@ func (o Options) lineSpeed() int {
 	return max(3*o.Rate*(o.Size+headers), 256<<10)
 }
 
+// asking is how many requests are made in a second.
+func (o Options) asking() int { return max(5, o.Rate/50) }
+
 // segment is the size of the spool's files: small, so that some are used up and reclaimed, but a message must fit into a
 // quarter of one.
 func (o Options) segment() string { return fmt.Sprintf("%dMiB", 1+8*o.Size>>20) }
 
+// cutRoute is the route whose target is cut off.
+const cutRoute = "prices.paris.madrid"
+
 // topology is the file that the repeater reads.
-func topology(paris, berlin, admin, dir, segment string) []byte {
+func topology(paris, berlin, madrid, admin, dir, segment string) []byte {
 	return fmt.Appendf(nil, `version: 1
 admin: { listen: %q }
 spool: { dir: %q, segment_size: %s }
 brokers:
   paris:  { type: nats, site: paris, addresses: [%q] }
-  berlin: { type: nats, site: berlin, addresses: [%q], reconnect: { delay: 200ms, max_delay: 1s } }
-routes:
-  - name: orders
-    from: { broker: paris, stream: %s }
-    to: { broker: berlin, subject: %s }
-`, admin, filepath.Join(dir, "spool"), segment, paris, berlin, streamName, subject)
+  berlin: { type: nats, site: berlin, addresses: [%q] }
+  madrid: { type: nats, site: madrid, addresses: [%q], reconnect: { delay: 200ms, max_delay: 1s } }
+topology:
+  kind: hub-and-spoke
+  hub: paris
+  spokes: [berlin, madrid]
+  path_key: { file: %q }
+  repeat:
+    - name: prices             # published at one of the three, it comes to all of them
+      direction: both
+      at:
+        paris:  { stream: PRICES, subject: prices }
+        berlin: { stream: PRICES, subject: prices }
+        madrid: { stream: PRICES, subject: prices }
+bridges:
+  - name: quotes               # asked in paris, answered in berlin
+    request: { from: { broker: paris, stream: SQ1 }, to: { broker: berlin, subject: tq1 } }
+    reply: { from: { broker: berlin, stream: SQ2, subject: sq2 }, to: { broker: paris, subject: tq2 } }
+    timeout: 5m
+`, admin, filepath.Join(dir, "spool"), segment, paris, berlin, madrid, keyFile(dir))
 }
+
+// keyFile holds the secret with which repeaters seal the path of a message.
+func keyFile(dir string) string { return filepath.Join(dir, "path-key") }

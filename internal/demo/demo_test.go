@@ -82,8 +82,16 @@ func TestDemoLosesNothing(t *testing.T) {
 
 func checkReport(t *testing.T, rep Report) {
 	t.Helper()
-	if !rep.OK() || rep.Delivered != rep.Sent || rep.Sent < 400 || rep.OutOfOrder > 0 || rep.Left != 0 || rep.Rate <= 0 || rep.Seconds < 1 {
+	if !rep.OK() || rep.Delivered() != rep.Sent || rep.Sent < 400 || rep.Left != 0 || rep.Rate <= 0 || rep.Seconds < 1 || len(rep.Sites) != 2 {
 		t.Errorf("report: %+v", rep)
+	}
+	for _, a := range rep.Sites {
+		if a.Delivered != rep.Sent || a.OutOfOrder > 0 {
+			t.Errorf("arrivals: %+v", a)
+		}
+	}
+	if r := rep.Requests; r.Asked == 0 || r.Answered != r.Asked || r.P50 <= 0 || r.P99 < r.P50 {
+		t.Errorf("requests: %+v", r)
 	}
 	if len(rep.Outages) != 2 || rep.Kill == nil {
 		t.Fatalf("report: %+v", rep)
@@ -105,7 +113,7 @@ func checkReport(t *testing.T, rep Report) {
 func checkText(t *testing.T, text string) {
 	t.Helper()
 	rest := text
-	for _, want := range []string{"from: { broker: paris, stream: ORDERS }", "messages go in", "is cut for 1s", " spooling", "the line is back",
+	for _, want := range []string{"kind: hub-and-spoke", "messages go in", "is cut for 1s", " spooling", "the line is back",
 		"pass-through again", "is cut for 500ms", "SIGKILL", "answers after", "recovered: ", "delivering again", "pass-through again", "are sent"} {
 		at := strings.Index(rest, want)
 		if at < 0 {
@@ -163,7 +171,7 @@ func TestDemoEndsWithItsContext(t *testing.T) {
 			if err == nil || context.Cause(ctx) != context.Canceled {
 				t.Errorf("an interrupted demo reports %+v, %v", rep, err)
 			}
-			if rep.Delivered > rep.Sent || moment == "SIGKILL to" && rep.Delivered == 0 {
+			if rep.Delivered() > rep.Sent || moment == "SIGKILL to" && rep.Delivered() == 0 {
 				t.Errorf("report: %+v", rep)
 			}
 			if left, err := os.ReadDir(dir); err != nil || len(left) > 0 {

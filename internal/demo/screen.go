@@ -14,7 +14,10 @@ type screen struct {
 	begin time.Time
 }
 
-const heading = "   time      sent   arrived   spooled       bytes  oldest  state"
+const heading = "   time     sent  at paris at madrid  spooled  oldest answered  lane to madrid"
+
+// A row is what was counted outside of the repeater.
+type row struct{ sent, paris, madrid, answered int }
 
 // remark prints what happens now.
 func (s screen) remark(format string, args ...any) {
@@ -22,13 +25,13 @@ func (s screen) remark(format string, args ...any) {
 }
 
 // row prints one line of the table. extra stands behind the state.
-func (s screen) row(sent, arrived int, l lane, extra string) {
+func (s screen) row(r row, l lane, extra string) {
 	oldest := "-"
 	if age := l.age(); age > 0 {
 		oldest = fmt.Sprintf("%.1fs", age.Seconds())
 	}
-	line := fmt.Sprintf("%6.1fs %9s %9s %9s %11s %7s  %s %s", time.Since(s.begin).Seconds(),
-		thousands(sent), thousands(arrived), thousands(l.Spooled), size(l.SpooledBytes), oldest, l.State, extra)
+	line := fmt.Sprintf("%6.1fs %8s %9s %9s %8s %7s %8s  %s %s", time.Since(s.begin).Seconds(), thousands(r.sent), thousands(r.paris),
+		thousands(r.madrid), thousands(l.Spooled), oldest, thousands(r.answered), l.State, extra)
 	fmt.Fprintln(s.w, strings.TrimRight(line, " "))
 }
 

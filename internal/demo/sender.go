@@ -9,6 +9,9 @@ import (
 	"github.com/nats-io/nats.go/jetstream"
 )
 
+// priceSubject is where messages go in.
+const priceSubject = "prices"
+
 // window is how many messages the sender has out without a confirmation.
 const window = 512
 
@@ -74,7 +77,7 @@ func (s *sender) publish(ctx, stop context.Context, futures chan<- jetstream.Pub
 	for n := uint64(0); ; {
 		for ; n < s.due() && stop.Err() == nil; n++ {
 			s.offered.Store(int64(n) + 1)
-			f, err := s.site.js.PublishAsync(subject, body(n, s.size))
+			f, err := s.site.js.PublishAsync(priceSubject, body(n, s.size))
 			if err != nil {
 				return fmt.Errorf("send message %d at %s: %w", n, s.site.name, err)
 			}

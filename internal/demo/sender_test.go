@@ -22,7 +22,7 @@ func TestSenderKeepsItsRate(t *testing.T) {
 }
 
 func TestSenderAndTallyAgree(t *testing.T) {
-	s, err := startSite(t.TempDir(), "paris", 0)
+	s, err := startSite(t.TempDir(), "paris", 0, prices)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,7 +55,7 @@ func TestSenderAndTallyAgree(t *testing.T) {
 }
 
 func TestSiteKnowsWhatIsSettled(t *testing.T) {
-	s, err := startSite(t.TempDir(), "paris", 0)
+	s, err := startSite(t.TempDir(), "paris", 0, prices)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -68,12 +68,12 @@ func TestSiteKnowsWhatIsSettled(t *testing.T) {
 			t.Errorf("%s: settled is %t, %v", what, got, err)
 		}
 	}
-	c, err := s.js.CreateConsumer(ctx, streamName, jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy})
+	c, err := s.js.CreateConsumer(ctx, prices, jetstream.ConsumerConfig{AckPolicy: jetstream.AckExplicitPolicy})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want("empty", true)
-	if _, err := s.js.Publish(ctx, subject, body(0, minSize)); err != nil {
+	if _, err := s.js.Publish(ctx, priceSubject, body(0, minSize)); err != nil {
 		t.Fatal(err)
 	}
 	want("not taken", false)
@@ -90,7 +90,7 @@ func TestSiteKnowsWhatIsSettled(t *testing.T) {
 
 // A broker that goes away makes the sender fail: what it did not confirm is not counted as sent.
 func TestSenderFailsWithItsBroker(t *testing.T) {
-	s, err := startSite(t.TempDir(), "paris", 0)
+	s, err := startSite(t.TempDir(), "paris", 0, prices)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestSenderFailsWithItsBroker(t *testing.T) {
 }
 
 func TestSenderEndsWithItsContext(t *testing.T) {
-	s, err := startSite(t.TempDir(), "paris", 0)
+	s, err := startSite(t.TempDir(), "paris", 0, prices)
 	if err != nil {
 		t.Fatal(err)
 	}

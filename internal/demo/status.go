@@ -19,8 +19,53 @@ type status struct {
 		Recovery *recovery `json:"recovery"` // nil until the journal is open
 	} `json:"spool"`
 	Routes []struct {
+		Name  string `json:"name"`
 		Lanes []lane `json:"lanes"`
 	} `json:"routes"`
+	Bridges []struct {
+		Outstanding int `json:"outstanding_requests"`
+	} `json:"bridges"`
+}
+
+// cut is the lane whose target is cut off.
+func (s status) cut() (l lane) {
+	for _, r := range s.Routes {
+		if r.Name == cutRoute && len(r.Lanes) == 1 {
+			l = r.Lanes[0]
+		}
+	}
+	return l
+}
+
+// idle reports whether no lane holds a message, and each passes through what comes.
+func (s status) idle() bool {
+	n := 0
+	for _, r := range s.Routes {
+		for _, l := range r.Lanes {
+			if n++; !l.empty() || l.State != passThrough {
+				return false
+			}
+		}
+	}
+	return n > 0
+}
+
+// outstanding is how many requests have no reply yet, as far as the repeater knows.
+func (s status) outstanding() (n int) {
+	for _, b := range s.Bridges {
+		n += b.Outstanding
+	}
+	return n
+}
+
+// spooled is how many messages are in the spool.
+func (s status) spooled() (n int) {
+	for _, r := range s.Routes {
+		for _, l := range r.Lanes {
+			n += l.Spooled
+		}
+	}
+	return n
 }
 
 // A recovery is what the repeater found in its journal when it started.
@@ -54,30 +99,27 @@ func (l lane) age() time.Duration {
 	return max(0, time.Since(l.Oldest))
 }
 
-// readStatus asks the repeater that serves addr. The demo's topology has one route with one lane.
-func readStatus(ctx context.Context, addr string) (st status, l lane, err error) {
+// readStatus asks the repeater that serves addr.
+func readStatus(ctx context.Context, addr string) (st status, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 5*time.Second)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, statusURL(addr), nil)
 	if err != nil {
-		return st, l, err
+		return st, err
 	}
 	req.Close = true // the next question may go to another process
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return st, l, err
+		return st, err
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return st, l, fmt.Errorf("GET %s: %s", statusURL(addr), res.Status)
+		return st, fmt.Errorf("GET %s: %s", statusURL(addr), res.Status)
 	}
 	if err := json.NewDecoder(io.LimitReader(res.Body, 1<<20)).Decode(&st); err != nil {
-		return st, l, fmt.Errorf("GET %s: %w", statusURL(addr), err)
+		return st, fmt.Errorf("GET %s: %w", statusURL(addr), err)
 	}
-	if len(st.Routes) != 1 || len(st.Routes[0].Lanes) != 1 {
-		return st, l, fmt.Errorf("GET %s: not one route with one lane", statusURL(addr))
-	}
-	return st, st.Routes[0].Lanes[0], nil
+	return st, nil
 }
 
 func statusURL(addr string) string { return "http://" + addr + "/api/v1/status" }

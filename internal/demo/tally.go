@@ -2,7 +2,6 @@ package demo
 
 import (
 	"context"
-	"fmt"
 	"sync"
 	"time"
 
@@ -33,7 +32,7 @@ type counts struct {
 	corrupted   int // arrivals whose checksum is wrong
 	highest     int // the greatest number that arrived, -1 for none
 	last        time.Time
-	seq         uint64 // of the stream: what was counted so far
+	all         int // arrivals, whatever they are
 }
 
 // A tally counts what arrives at a site by the number in each message. Safe for concurrent use.
@@ -55,6 +54,7 @@ func (t *tally) add(b []byte, m marks) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	t.c.last = time.Now()
+	t.c.all++
 	if !whole || n >= maxNumber {
 		t.c.corrupted++
 		return
@@ -128,32 +128,17 @@ func (t *tally) among(n int) (arrived, strange int) {
 	return arrived, strange
 }
 
-// watch counts everything that arrives at s, until the returned function is called.
-func (t *tally) watch(ctx context.Context, s *site) (stop func(), err error) {
-	consumer, err := s.js.OrderedConsumer(ctx, streamName, jetstream.OrderedConsumerConfig{})
-	if err != nil {
-		return nil, fmt.Errorf("count at %s: %w", s.name, err)
-	}
-	cc, err := consumer.Consume(func(m jetstream.Msg) {
-		meta, err := m.Metadata()
-		if err != nil || !t.isNext(meta.Sequence.Stream) {
-			return // not of the stream, or the consumer repeats itself
-		}
-		t.add(m.Data(), marksOf(m))
-	})
-	if err != nil {
-		return nil, fmt.Errorf("count at %s: %w", s.name, err)
-	}
-	return func() { cc.Stop(); <-cc.Closed() }, nil
+// arrivals sums up: sent is how many messages the first site has confirmed, offered how many it was offered.
+func (t *tally) arrivals(at string, sent, offered int) Arrivals {
+	c := t.now()
+	arrived, strange := t.among(offered)
+	a := Arrivals{Site: at, Delivered: min(arrived, sent), // more only if it was interrupted before they were confirmed
+		Corrupted: c.corrupted + strange, Duplicated: c.dup, Flagged: c.flagged, Redelivered: c.redelivered, OutOfOrder: c.disordered}
+	a.Lost = sent - a.Delivered
+	return a
 }
 
-// isNext notes the number that the stream gave a message, and reports whether it is new.
-func (t *tally) isNext(seq uint64) bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if seq <= t.c.seq {
-		return false
-	}
-	t.c.seq = seq
-	return true
+// watch counts everything that arrives at s, until the returned function is called.
+func (t *tally) watch(ctx context.Context, s *site) (stop func(), err error) {
+	return s.follow(ctx, prices, func(m jetstream.Msg) { t.add(m.Data(), marksOf(m)) })
 }

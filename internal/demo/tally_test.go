@@ -21,8 +21,8 @@ func TestTallyTellsLostDuplicatedAndDisordered(t *testing.T) {
 	if c.arrived != 5 || c.dup != 3 || c.flagged != 1 || c.redelivered != 1 || c.disordered != 1 || c.corrupted != 2 || c.highest != 6 {
 		t.Errorf("%+v, want 5 arrived (3 and 5 are lost), 3 dup, 1 flagged, 1 redelivered, 1 disordered, 2 corrupted, highest 6", c)
 	}
-	if arrived, strange := tl.among(5); arrived != 4 || strange != 1 {
-		t.Errorf("of the first five %d arrived and %d others, want 4 and 1", arrived, strange)
+	if a := tl.arrivals("x", 5, 6); a.Delivered != 4 || a.Lost != 1 || a.Corrupted != 3 || a.Duplicated != 3 || a.Site != "x" {
+		t.Errorf("of the first five: %+v, want 4 delivered, 1 lost, and the seventh, which was never sent, among the corrupted", a)
 	}
 }
 
@@ -48,18 +48,6 @@ func TestTallyReaches(t *testing.T) {
 	tl.add(body(3, minSize), marks{})
 	if !closed(two) {
 		t.Error("two have arrived, but the mark is not reached")
-	}
-}
-
-func TestTallySkipsWhatItsConsumerRepeats(t *testing.T) {
-	tl := newTally()
-	for _, c := range []struct {
-		seq uint64
-		new bool
-	}{{1, true}, {1, false}, {2, true}, {1, false}, {5, true}} {
-		if got := tl.isNext(c.seq); got != c.new {
-			t.Errorf("number %d of the stream is new: %t", c.seq, got)
-		}
 	}
 }
 

@@ -46,6 +46,8 @@ func (p *play) poll(ctx context.Context, what string, event <-chan struct{}, don
 			return p.because(ctx, p.child.unexpected())
 		case <-p.sending():
 			return p.because(ctx, p.send.err)
+		case <-p.asking():
+			return p.because(ctx, p.ask.finish())
 		case <-ctx.Done():
 			return ctx.Err()
 		case <-late.C:
@@ -82,15 +84,23 @@ func (p *play) sending() <-chan struct{} {
 	return p.send.failed
 }
 
+// asking is closed when requests or replies cannot be sent; nil while there are none.
+func (p *play) asking() <-chan struct{} {
+	if p.ask == nil {
+		return nil
+	}
+	return p.ask.failed
+}
+
 // look reads the repeater's status, notes the most that was spooled, and prints a row each second.
 func (p *play) look(ctx context.Context) error {
-	_, l, err := readStatus(ctx, p.admin)
+	st, err := readStatus(ctx, p.admin)
 	if err != nil {
 		return err
 	}
-	p.lane = l
+	p.state, p.lane = st, st.cut()
 	if len(p.rep.Outages) > 0 {
-		p.this().note(l)
+		p.this().note(p.lane)
 	}
 	if p.send != nil && !time.Now().Before(p.row) {
 		p.print()
@@ -108,10 +118,10 @@ func (o *Outage) note(l lane) {
 
 // print prints a row; the next is due with the next full second.
 func (p *play) print() {
-	c, extra := p.tally.now(), ""
+	c, extra := p.madrid.now(), ""
 	if p.whole > 0 {
 		extra = fmt.Sprintf("%s %.0f/s", bar(p.whole-p.lane.Spooled, p.whole), per(c.arrived-p.since.arrived, time.Since(p.since.at)))
 	}
-	p.out.row(int(p.send.confirmed.Load()), c.arrived, p.lane, extra)
+	p.out.row(row{sent: int(p.send.confirmed.Load()), paris: p.paris.now().arrived, madrid: c.arrived, answered: p.ask.count().Answered}, p.lane, extra)
 	p.row = p.out.begin.Add(time.Since(p.out.begin).Truncate(time.Second) + time.Second)
 }
