@@ -33,20 +33,28 @@ func TestCheckerNamesWhatIsWrong(t *testing.T) {
 		wreck func(*history)
 		want  string
 	}{
-		"sound":                        {func(*history) {}, ""},
-		"one lost":                     {func(h *history) { h.arrivals = slices.Delete(h.arrivals, 3, 4) }, lost},
-		"the last lost":                {func(h *history) { h.arrivals = h.arrivals[:9] }, lost},
-		"all lost":                     {func(h *history) { h.arrivals = nil }, lost},
-		"unknown send, not there":      {func(h *history) { h.sends[9], h.arrivals = unknown, h.arrivals[:9] }, ""},
-		"unknown send, there":          {func(h *history) { h.sends[9] = unknown }, ""},
-		"refused send, there":          {func(h *history) { h.sends[9] = failed }, foreign},
-		"refused send, not there":      {func(h *history) { h.sends[9], h.arrivals = failed, h.arrivals[:9] }, ""},
-		"never sent":                   {put(one(10)), foreign},
-		"not one of ours":              {put(arrival{number: -1, wrong: foreign, detail: "somebody's"}), foreign},
-		"corrupt":                      {func(h *history) { h.arrivals[2].wrong = corrupt }, corrupt + " " + lost},
-		"corrupt copy":                 {put(arrival{number: 2, wrong: corrupt}), corrupt},
-		"misrouted":                    {put(arrival{number: 2, wrong: misrouted}), misrouted},
-		"swapped":                      {func(h *history) { h.arrivals[2], h.arrivals[3] = h.arrivals[3], h.arrivals[2] }, reorder},
+		"sound":                   {func(*history) {}, ""},
+		"one lost":                {func(h *history) { h.arrivals = slices.Delete(h.arrivals, 3, 4) }, lost},
+		"the last lost":           {func(h *history) { h.arrivals = h.arrivals[:9] }, lost},
+		"all lost":                {func(h *history) { h.arrivals = nil }, lost},
+		"unknown send, not there": {func(h *history) { h.sends[9], h.arrivals = unknown, h.arrivals[:9] }, ""},
+		"unknown send, there":     {func(h *history) { h.sends[9] = unknown }, ""},
+		"refused send, there":     {func(h *history) { h.sends[9] = failed }, foreign},
+		"refused send, not there": {func(h *history) { h.sends[9], h.arrivals = failed, h.arrivals[:9] }, ""},
+		"never sent":              {put(one(10)), foreign},
+		"not one of ours":         {put(arrival{number: -1, wrong: foreign, detail: "somebody's"}), foreign},
+		"corrupt":                 {func(h *history) { h.arrivals[2].wrong = corrupt }, corrupt + " " + lost},
+		"corrupt copy":            {put(arrival{number: 2, wrong: corrupt}), corrupt},
+		"misrouted":               {put(arrival{number: 2, wrong: misrouted}), misrouted},
+		"swapped":                 {func(h *history) { h.arrivals[2], h.arrivals[3] = h.arrivals[3], h.arrivals[2] }, reorder},
+		"a dead letter kept at the second try": {func(h *history) {
+			h.arrivals[2], h.arrivals[3] = h.arrivals[3], h.arrivals[2]
+			h.arrivals[3].tries = 2
+		}, ""},
+		"a dead letter kept at the first try": {func(h *history) {
+			h.arrivals[2], h.arrivals[3] = h.arrivals[3], h.arrivals[2]
+			h.arrivals[3].tries = 1
+		}, reorder},
 		"late":                         {func(h *history) { h.arrivals = append(slices.Delete(h.arrivals, 0, 1), one(0)) }, reorder},
 		"ids in the wrong order":       {func(h *history) { h.arrivals[2].id, h.arrivals[3].id = h.arrivals[3].id, h.arrivals[2].id }, reorder},
 		"given out in the wrong order": {func(h *history) { givenLate(h) }, reorder},

@@ -16,6 +16,7 @@ type arrival struct {
 	flagged bool   // posthouse-possible-duplicate
 	wrong   string // name of what is wrong with it by itself, empty for nothing
 	detail  string // of wrong
+	tries   int    // of a dead letter: how often the target refused its message; 0 for what is none
 }
 
 // A history is what is known of one lane at the end of a run.

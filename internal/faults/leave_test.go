@@ -88,6 +88,7 @@ type oracleArrive struct {
 	Flagged bool   `json:"flagged,omitempty"`
 	Wrong   string `json:"wrong,omitempty"`
 	Detail  string `json:"detail,omitempty"`
+	Tries   int    `json:"dead_attempts,omitempty"`
 }
 
 // leaveOracle writes what each lane was sent and what came. A round that ended early has only what was sent.
@@ -123,7 +124,7 @@ func (h *history) lines() (ls []oracleLine) {
 		ls = append(ls, oracleLine{Lane: h.lane, Number: n, Sent: [...]string{"unknown", "taken", "failed"}[o]})
 	}
 	for i, a := range h.arrivals {
-		as := oracleArrive{i, a.id, a.flagged, a.wrong, a.detail}
+		as := oracleArrive{i, a.id, a.flagged, a.wrong, a.detail, a.tries}
 		if a.number >= 0 && a.number < len(h.sends) {
 			ls[a.number].Arrivals = append(ls[a.number].Arrivals, as)
 			continue

@@ -26,6 +26,7 @@ const (
 const (
 	headerPosthouseID = "posthouse-id"
 	headerPossibleDup = "posthouse-possible-duplicate"
+	headerDeadTries   = "posthouse-dead-attempts"
 )
 
 const (
@@ -105,6 +106,7 @@ func (m message) sum() string {
 // read says what a message is that came at the target of a lane.
 func (o oracle) read(lane string, m message) arrival {
 	a := arrival{number: -1, id: m.headers[headerPosthouseID], flagged: m.headers[headerPossibleDup] == "true"}
+	a.tries, _ = strconv.Atoi(m.headers[headerDeadTries]) // none is none
 	part := strings.Split(m.headers[headerID], "/")
 	if len(part) != 3 || part[1] != strconv.FormatUint(o.seed, 16) {
 		a.wrong, a.detail = foreign, fmt.Sprintf("%s %q, %d bytes", headerID, m.headers[headerID], len(m.body))
