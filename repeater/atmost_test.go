@@ -51,7 +51,7 @@ func TestAtMostOnceDoesNotRepeat(t *testing.T) {
 				d.brokers["a"].Put("in", messages(0, 10)...)
 				d.until("all are in flight", func() bool { return d.lane().InFlight == 10 })
 				d.away("b")
-				d.until("they are lost", func() bool { return count(t, d.opts.Metrics, "posthouse_lane_lost_messages_total") == 10 })
+				d.until("they are lost", func() bool { return count(t, d.opts.Metrics, "posthouse_route_lost_messages_total") == 10 })
 				d.back("b")
 				d.brokers["a"].Put("in", messages(10, 10)...)
 				if got := numbers(d.take("b", "out", 20)); !slices.Equal(got, upTo(20)) {

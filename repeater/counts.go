@@ -54,9 +54,10 @@ type routeCounts struct {
 	filtered_, filterErrors counter
 	echoes                  counter // left out by a generated route
 	expired, duplicates     counter
+	repeated, suspected     counter
 	settleErrors            counter // of the source, counted under the name of its first route
 	reads                   bool    // it is that route; guarded by metrics.mu
-	latency                 histogram
+	latency, filter         histogram
 	refusedN                atomic.Int64
 }
 
@@ -66,7 +67,8 @@ func (m *metrics) route(name string) *routeCounts {
 	defer m.mu.Unlock()
 	c := m.routes[name]
 	if c == nil {
-		c = &routeCounts{m: m, route: name, latency: histogram{of: m.latency, labels: []string{name}}}
+		labels := []string{name}
+		c = &routeCounts{m: m, route: name, latency: histogram{of: m.latency, labels: labels}, filter: histogram{of: m.filter, labels: labels}}
 		m.routes[name] = c
 	}
 	return c
@@ -115,12 +117,12 @@ func (c *routeCounts) dead(reason string) {
 type laneCounts struct {
 	route, target string
 	confirm       histogram
-	duplicates    *counter // of its route
+	of            *routeCounts
 	corrupt       prometheus.Counter
 
 	forwarded, bytes, unclassified, abandoned counter
 	spooled, turnedAway                       counter
-	repeated, lost, absorbed                  counter
+	lost, absorbed                            counter
 	refused, gone, unsure                     counter
 	moved, switched                           counter
 }
@@ -132,7 +134,7 @@ func (m *metrics) lane(route, target string) *laneCounts {
 	defer m.mu.Unlock()
 	c := m.lanes[[2]string{route, target}]
 	if c == nil {
-		c = &laneCounts{route: route, target: target, duplicates: &r.duplicates, corrupt: m.corrupt,
+		c = &laneCounts{route: route, target: target, of: r, corrupt: m.corrupt,
 			confirm: histogram{of: m.confirm, labels: []string{route, target}}}
 		m.lanes[[2]string{route, target}] = c
 	}

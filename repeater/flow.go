@@ -49,6 +49,7 @@ type flow struct {
 	owed      *debt
 	halted    atomic.Pointer[adapters.Error] // a route has stopped at a message
 	slowTold  atomic.Bool                    // a slow filter has been logged
+	filters   bool                           // some route of it has one
 
 	stop  context.CancelFunc // ends run; nil before launch
 	ended chan struct{}      // closed when run has returned

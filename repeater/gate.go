@@ -31,6 +31,8 @@ type gate struct {
 	name  string      // of the broker
 	known *identities // nil: nobody asks
 
+	connects connects
+
 	mu    sync.Mutex
 	back  backoff
 	down  bool
@@ -102,6 +104,9 @@ func (g *gate) attempt(ctx context.Context, try opening) (any, error) {
 	tctx, cancel := context.WithTimeoutCause(ctx, openTimeout*time.Duration(max(len(as), 1)), errNoAnswer)
 	defer cancel()
 	v, err := try(tctx, as)
+	if ctx.Err() == nil {
+		g.connects.note(err)
+	}
 	switch {
 	case err == nil:
 		g.up()
@@ -149,6 +154,13 @@ func (g *gate) state() (down bool, until time.Time) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	return g.down, g.until
+}
+
+// isUp reports whether some end has attached since the broker was last away.
+func (g *gate) isUp() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return !g.upAt.IsZero()
 }
 
 // up notes that an end has attached.

@@ -278,6 +278,14 @@ func (l *ledger) counted(name string) (n int) {
 	return n
 }
 
+// recognised is how many messages came again and were known.
+func (l *ledger) recognised() (n int) {
+	for _, reg := range l.regs {
+		n += recognised(l.t, reg)
+	}
+	return n
+}
+
 // spool gives three of four seeds a journal on a disk that forgets.
 func (l *ledger) spool() {
 	mode := []routes.SpoolMode{"", routes.SpoolAuto, routes.SpoolAuto, routes.SpoolAlways, routes.SpoolNever}[l.rng.IntN(5)]
@@ -603,7 +611,7 @@ func (l *ledger) drained() {
 // audit compares what every target holds with what was put in.
 func (l *ledger) audit(tally *teeth) {
 	tally.messages += l.total
-	tally.recognised += l.counted("posthouse_lane_recognised_duplicates_total")
+	tally.recognised += l.recognised()
 	tally.absorbed += l.counted("posthouse_route_retries_total")
 	dead := l.buried()
 	for i, b := range l.targets {
@@ -673,8 +681,8 @@ func (l *ledger) forgone(b string, missing []int, tally *teeth) {
 	if most := breaks * (l.route.InFlight + l.route.Prefetch); len(missing) > most {
 		l.t.Errorf("%s: %d lost, at most %d explained by %d breaks", b, len(missing), most, breaks)
 	}
-	if len(l.regs) == 1 && l.change == nil && l.breaks["a"] == 0 && len(missing) > l.counted("posthouse_lane_lost_messages_total") {
-		l.t.Errorf("%s: %d lost, %d counted: %v", b, len(missing), l.counted("posthouse_lane_lost_messages_total"), missing)
+	if len(l.regs) == 1 && l.change == nil && l.breaks["a"] == 0 && len(missing) > l.counted("posthouse_route_lost_messages_total") {
+		l.t.Errorf("%s: %d lost, %d counted: %v", b, len(missing), l.counted("posthouse_route_lost_messages_total"), missing)
 	}
 }
 

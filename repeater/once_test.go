@@ -122,7 +122,7 @@ func TestC05_SettleLostWithThePowerOnce(t *testing.T) {
 				}
 				d.powerFailure()
 				d.onlyOnce(10)
-				if n := count(t, d.opts.Metrics, "posthouse_lane_recognised_duplicates_total"); n != 10 {
+				if n := recognised(t, d.opts.Metrics); n != 10 {
 					t.Errorf("%d recognised", n)
 				}
 				close(p.cure)
@@ -142,7 +142,7 @@ func TestC24_SettleFailsAfterTheConfirm(t *testing.T) {
 				d.brokers["a"].Put("in", messages(0, 10)...)
 				d.start()
 				d.onlyOnce(10)
-				if n := count(t, d.opts.Metrics, "posthouse_lane_recognised_duplicates_total"); n == 0 {
+				if n := recognised(t, d.opts.Metrics); n == 0 {
 					t.Error("void: nothing was given out again")
 				}
 				d.halt()
@@ -170,7 +170,7 @@ func TestC24_SourceThatConfirmsNothing(t *testing.T) {
 					} else {
 						d.brokers["a"].Link().Cut()
 					}
-					d.until("given out again", func() bool { return count(t, d.opts.Metrics, "posthouse_lane_recognised_duplicates_total") == 10 })
+					d.until("given out again", func() bool { return recognised(t, d.opts.Metrics) == 10 })
 					d.brokers["a"].Put("in", messages(10, 1000)...)
 					d.onlyOnce(1010)
 					pass(time.Hour)
@@ -183,6 +183,11 @@ func TestC24_SourceThatConfirmsNothing(t *testing.T) {
 			})
 		}
 	}
+}
+
+// recognised is how many messages of all lanes came again and were known.
+func recognised(t *testing.T, r prometheus.Registerer) int {
+	return int(metric(t, r.(*prometheus.Registry), "posthouse_route_duplicate_messages_total", "kind=dropped"))
 }
 
 // count is the sum of a counter over all lanes.
@@ -204,11 +209,19 @@ func count(t *testing.T, r prometheus.Registerer, name string) (n int) {
 // A second message that carries the same application id is a message of its own.
 func TestSameApplicationIDIsAnotherMessage(t *testing.T) {
 	once(t, mem.Options{Window: true}, func(d *depot) {
+		reg := prometheus.NewRegistry()
+		d.adapter, d.opts.Metrics = &patient{Adapter: d.adapter, mute: true, deliver: func(ds []adapters.Delivery) error {
+			for i := range ds {
+				ds[i].SourceID = "order-1"
+			}
+			return nil
+		}}, reg
 		d.start()
-		m := messages(0, 2)
-		m[1].ID = m[0].ID
-		d.brokers["a"].Put("in", m...)
+		d.brokers["a"].Put("in", messages(0, 2)...)
 		d.onlyOnce(2)
+		if n := metric(t, reg, "posthouse_route_duplicate_messages_total", "kind=suspected"); n != 1 {
+			t.Errorf("%v messages are suspected to be duplicates, want 1", n)
+		}
 		d.halt()
 	})
 }

@@ -20,13 +20,15 @@ import (
 
 // Options are the settings of a Repeater that are not in the file. The zero value is useful.
 type Options struct {
-	Name    string                // of this daemon, in paths, consumer groups and metrics; "" = "posthouse"
-	Log     *slog.Logger          // nil = discard
-	Now     func() time.Time      // wall time that decides about expiry; nil = time.Now
-	Grace   time.Duration         // how long a stop waits for what is in flight; 0 = 60 s
-	Slow    time.Duration         // retry of what an operator has to mend; 0 = 1 minute
-	Metrics prometheus.Registerer // nil = nowhere
-	Getenv  func(string) string   // source of {env: NAME} secrets; nil = none is set
+	Name     string                // of this daemon, in paths, consumer groups and metrics; "" = "posthouse"
+	Log      *slog.Logger          // nil = discard
+	Now      func() time.Time      // wall time that decides about expiry; nil = time.Now
+	Grace    time.Duration         // how long a stop waits for what is in flight; 0 = 60 s
+	Slow     time.Duration         // retry of what an operator has to mend; 0 = 1 minute
+	Metrics  prometheus.Registerer // nil = nowhere
+	Families prometheus.Registerer // gets what WriteFamilies writes: most of the series; nil = Metrics
+	Version  string                // of the program, for metrics
+	Getenv   func(string) string   // source of {env: NAME} secrets; nil = none is set
 
 	AcceptEpoch bool   // take a spool that was copied from elsewhere
 	SpoolFS     vfs.FS // the spool's directory in place of the file's spool.dir; nil = that one
@@ -51,6 +53,9 @@ func (o Options) withDefaults() Options {
 	if o.Metrics == nil {
 		o.Metrics = prometheus.NewRegistry()
 	}
+	if o.Families == nil {
+		o.Families = o.Metrics
+	}
 	if o.Getenv == nil {
 		o.Getenv = func(string) string { return "" }
 	}
@@ -67,6 +72,8 @@ type Repeater struct {
 	metrics *metrics
 	clock   *clock
 	started time.Time
+
+	readouts []readout // what WriteFamilies writes
 
 	reloads chan *reload                  // for the goroutine that serves
 	serving chan struct{}                 // closed when the spool is open and the flows are about to begin
@@ -116,9 +123,13 @@ func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 	o.Log = slog.New(stamped{o.Log.Handler(), &r.config})
 	r.opts, r.clock, r.started = o, newClock(o.Now, o.Log), time.Now()
 	r.reloads, r.over, r.serving, r.watches = make(chan *reload), make(chan struct{}), make(chan struct{}), map[string]context.CancelFunc{}
-	r.metrics = newMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics))
+	named := func(reg prometheus.Registerer) prometheus.Registerer {
+		return prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, reg)
+	}
+	r.metrics = newMetrics(named(o.Metrics))
+	r.readouts = []readout{r.metrics.readout(), newGauges(r)}
 	w := &wiring{table: t, kinds: kinds, opts: o, metrics: r.metrics, clock: r.clock, ids: newIdentity(), tables: map[string]*replies{}, known: newIdentities(r)}
-	w.bridging = newBridgeMetrics(prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics), r)
+	w.bridging = newBridgeMetrics(named(o.Metrics))
 	if err := w.resolve(); err != nil {
 		return nil, err
 	}
@@ -132,8 +143,16 @@ func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 	if t.Spool != nil {
 		r.journal = &journal{dir: spoolDir(t.Spool, o.Name), cfg: t.Spool, log: o.Log, known: lanesOf(t)}
 	}
-	return r, prometheus.WrapRegistererWith(prometheus.Labels{"repeater": o.Name}, o.Metrics).Register(newGauges(r))
+	for _, o := range r.readouts {
+		if err := named(r.opts.Families).Register(o); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
 }
+
+// Requests counts the requests to the admin listener, by method and code.
+func (r *Repeater) Requests() *prometheus.CounterVec { return r.metrics.requests }
 
 // resolve reads the secrets of the table.
 func (r *wiring) resolve() error {
@@ -201,6 +220,7 @@ func (r *wiring) flow(rs []*routes.Route, gates map[string]*gate, m *metrics, id
 		f.cfg.Limits = f.limits
 		f.routes = append(f.routes, r.newRoute(route, gates, m, ids))
 		f.table = append(f.table, route)
+		f.filters = f.filters || route.Filter != nil
 	}
 	if f != nil {
 		f.unsettled = newUnsettled(f.caps, f.source, f.limits.Prefetch)

@@ -18,7 +18,7 @@ import (
 func TestRepliesMemory(t *testing.T) {
 	const n, most = 10_000, 10 << 20
 	b := &routes.Bridge{Name: "b", Mode: routes.ReplyRewrite, Timeout: time.Hour, MaxOutstanding: n}
-	table := newReplies(b, newClock(time.Now, slog.New(slog.DiscardHandler)), newBridgeMetrics(prometheus.NewRegistry(), &Repeater{}).of("b"), slog.New(slog.DiscardHandler))
+	table := newReplies(b, newClock(time.Now, slog.New(slog.DiscardHandler)), newBridgeMetrics(prometheus.NewRegistry()).of("b"), slog.New(slog.DiscardHandler))
 	ids := newIdentity().lane()
 	before := heap()
 	for i := range n {

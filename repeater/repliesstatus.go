@@ -29,40 +29,13 @@ type bridgeMetrics struct {
 	trips                    *prometheus.HistogramVec
 }
 
-// outstanding collects how many requests of each bridge have no reply.
-type outstanding struct {
-	r    *Repeater
-	desc *prometheus.Desc
-}
-
-// Describe implements prometheus.Collector.
-func (o outstanding) Describe(c chan<- *prometheus.Desc) { c <- o.desc }
-
-// Collect implements prometheus.Collector.
-func (o outstanding) Collect(c chan<- prometheus.Metric) {
-	for _, b := range o.r.bridges() {
-		c <- prometheus.MustNewConstMetric(o.desc, prometheus.GaugeValue, float64(b.Outstanding), b.Name)
+func newBridgeMetrics(reg prometheus.Registerer) *bridgeMetrics {
+	return &bridgeMetrics{
+		requests: counters(reg, "bridge_requests_total", "Requests received.", "bridge"),
+		timeouts: counters(reg, "bridge_timeouts_total", "Requests without a reply in time.", "bridge"),
+		late:     counters(reg, "bridge_late_replies_total", "Replies that came late (deliver, dead-letter, drop), or that nobody asked for (unasked).", "bridge", "action"),
+		trips:    durations(reg, 0.0005, "bridge_round_trip_seconds", "From the reception of a request until its reply is settled.", "bridge"),
 	}
-}
-
-func newBridgeMetrics(reg prometheus.Registerer, r *Repeater) *bridgeMetrics {
-	counter := func(name, help string, labels ...string) *prometheus.CounterVec {
-		c := prometheus.NewCounterVec(prometheus.CounterOpts{Namespace: "posthouse", Name: name, Help: help}, labels)
-		reg.MustRegister(c)
-		return c
-	}
-	m := &bridgeMetrics{
-		requests: counter("bridge_requests_total", "Requests received.", "bridge"),
-		timeouts: counter("bridge_timeouts_total", "Requests without a reply in time.", "bridge"),
-		late:     counter("bridge_late_replies_total", "Replies that came late (deliver, dead-letter, drop), or that nobody asked for (unasked).", "bridge", "action"),
-		trips: prometheus.NewHistogramVec(prometheus.HistogramOpts{
-			Namespace: "posthouse", Name: "bridge_round_trip_seconds", Help: "From the reception of a request until its reply is settled.",
-			Buckets: prometheus.ExponentialBuckets(0.0005, 4, 9), NativeHistogramBucketFactor: 1.1,
-		}, []string{"bridge"}),
-	}
-	desc := prometheus.NewDesc("posthouse_bridge_outstanding_requests", "Requests without a reply, within their time.", []string{"bridge"}, nil)
-	reg.MustRegister(m.trips, outstanding{r, desc})
-	return m
 }
 
 // bridgeCounts are the counters of one bridge.

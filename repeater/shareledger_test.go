@@ -123,7 +123,7 @@ func (l *sharedLedger) run(tally *sharedTeeth) {
 
 func (l *sharedLedger) audit(tally *sharedTeeth) {
 	tally.messages += l.total
-	tally.recognised += l.counted("posthouse_lane_recognised_duplicates_total")
+	tally.recognised += l.recognised()
 	tally.moved += l.counted("posthouse_lane_moved_messages_total")
 	at := map[int][]string{} // targets by message
 	got := map[string][]*adapters.Message{}

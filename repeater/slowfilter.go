@@ -14,7 +14,11 @@ const slowFilter = 50 * time.Millisecond
 func (f *flow) decide(said []routes.Decision, m *adapters.Message) []routes.Decision {
 	begin := time.Now()
 	said = routes.Decide(said, f.table, m)
-	if time.Since(begin) > slowFilter && !f.slowTold.Load() {
+	took := time.Since(begin)
+	if f.filters {
+		f.count.filter.Observe(took.Seconds())
+	}
+	if took > slowFilter && !f.slowTold.Load() {
 		f.tellSlow(m, slowFilter)
 	}
 	return said

@@ -1,10 +1,6 @@
 package repeater
 
-import (
-	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
-)
+import "time"
 
 // SpoolStatus is the journal of the repeater.
 type SpoolStatus struct {
@@ -52,59 +48,52 @@ func (s *Status) findOldest() {
 	}
 }
 
-// spoolGauges are what is read from the journal at scrape time.
-type spoolGauges struct {
-	messages, messageBytes, oldest, limit              *prometheus.Desc
-	bytes, limitAll, diskFree, orphans, damaged, state *prometheus.Desc
+// spoolFamilies are what is read from the journal at scrape time.
+type spoolFamilies struct {
+	messages, messageBytes, oldest, limit              *family
+	bytes, limitAll, diskFree, orphans, damaged, state *family
 }
 
-type emit func(d *prometheus.Desc, v float64, labels ...string)
-
-func newSpoolGauges(desc func(name, help string, labels ...string) *prometheus.Desc) spoolGauges {
-	return spoolGauges{
-		messages:     desc("spool_messages", "Messages in the spool.", "route", "target"),
-		messageBytes: desc("spool_message_bytes", "Bytes of them.", "route", "target"),
-		oldest:       desc("spool_oldest_message_timestamp_seconds", "When the oldest of them was received; 0 if there is none.", "route", "target"),
-		limit:        desc("spool_lane_limit_bytes", "Bytes that the lane may have in the spool; 0 = no bound.", "route", "target"),
-		bytes:        desc("spool_bytes", "Size of all files of the spool."),
-		limitAll:     desc("spool_limit_bytes", "Size that they may have; 0 = no bound."),
-		diskFree:     desc("spool_disk_free_bytes", "Free bytes of the disk below the spool."),
-		orphans:      desc("spool_orphans", "Lanes in the spool that are not in the file."),
-		damaged:      desc("spool_damaged_segments", "Segments kept as evidence of damage until they are acknowledged."),
-		state:        desc("spool_ok", "1 while the spool takes messages."),
+func newSpoolFamilies() spoolFamilies {
+	return spoolFamilies{
+		messages:     gaugeFamily("spool_messages", "Messages in the spool, without dead letters.", "route", "target"),
+		messageBytes: gaugeFamily("spool_message_bytes", "Bytes of the messages in the spool.", "route", "target"),
+		oldest:       gaugeFamily("spool_oldest_message_timestamp_seconds", "When the oldest message in the spool was received; 0 if there is none.", "route", "target"),
+		limit:        gaugeFamily("spool_lane_limit_bytes", "Bytes that the lane may have in the spool; 0 = no bound.", "route", "target"),
+		bytes:        gaugeFamily("spool_bytes", "Size of all files of the spool."),
+		limitAll:     gaugeFamily("spool_limit_bytes", "Size that the files of the spool may have; 0 = no bound."),
+		diskFree:     gaugeFamily("spool_disk_free_bytes", "Free bytes of the disk below the spool."),
+		orphans:      gaugeFamily("spool_orphans", "Lanes in the spool that are not in the file."),
+		damaged:      gaugeFamily("spool_damaged_segments", "Segments kept as evidence of damage until they are acknowledged."),
+		state:        gaugeFamily("spool_ok", "1 while the spool takes messages."),
 	}
 }
 
-func (g *spoolGauges) describe(c chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{g.messages, g.messageBytes, g.oldest, g.limit, g.bytes, g.limitAll, g.diskFree, g.orphans, g.damaged, g.state} {
-		c <- d
-	}
+func (g *spoolFamilies) list() []*family {
+	return []*family{g.messages, g.messageBytes, g.oldest, g.limit, g.bytes, g.limitAll, g.diskFree, g.orphans, g.damaged, g.state}
 }
 
-func (g *spoolGauges) journal(gauge emit, s *SpoolStatus) {
+func (g *spoolFamilies) journal(sample emit, s *SpoolStatus) {
 	if s == nil {
 		return
 	}
-	gauge(g.bytes, float64(s.Bytes))
-	gauge(g.limitAll, float64(s.Limit))
-	gauge(g.orphans, float64(len(s.Orphans)))
-	gauge(g.damaged, float64(s.Damaged))
-	gauge(g.state, is(s.State == spoolOK))
+	sample(g.bytes, float64(s.Bytes))
+	sample(g.limitAll, float64(s.Limit))
+	sample(g.orphans, float64(len(s.Orphans)))
+	sample(g.damaged, float64(s.Damaged))
+	sample(g.state, is(s.State == spoolOK))
 	if s.DiskFree >= 0 {
-		gauge(g.diskFree, float64(s.DiskFree))
+		sample(g.diskFree, float64(s.DiskFree))
 	}
 }
 
-func (g *spoolGauges) lane(gauge emit, l LaneStatus, route, target string) {
-	gauge(g.messages, float64(l.Spooled), route, target)
-	if target == deadLane && l.Spooled == 0 {
-		return
-	}
-	gauge(g.messageBytes, float64(l.SpooledBytes), route, target)
-	gauge(g.limit, float64(l.Limit), route, target)
+func (g *spoolFamilies) lane(sample emit, l LaneStatus, route, target string) {
+	sample(g.messages, float64(l.Spooled), route, target)
+	sample(g.messageBytes, float64(l.SpooledBytes), route, target)
+	sample(g.limit, float64(l.Limit), route, target)
 	var at float64
 	if l.Oldest != nil {
 		at = float64(l.Oldest.UnixMilli()) / 1000
 	}
-	gauge(g.oldest, at, route, target)
+	sample(g.oldest, at, route, target)
 }

@@ -1,10 +1,10 @@
 package repeater
 
 import (
+	"runtime"
+	"slices"
 	"strings"
 	"time"
-
-	"github.com/prometheus/client_golang/prometheus"
 
 	"github.com/posthouse/posthouse/routes"
 )
@@ -221,69 +221,61 @@ func (b *store) oldest() *time.Time {
 
 // gauges are what is read from the running flows at scrape time.
 type gauges struct {
-	config                                    configGauges
 	r                                         *Repeater
-	attached, linkUp, state, inFlight_, inUse *prometheus.Desc
-	clock                                     *prometheus.Desc
-	spool                                     spoolGauges
+	config                                    configFamilies
+	attached, linkUp, state, inFlight_, inUse *family
+	clock, dead, outstanding, build           *family
+	spool                                     spoolFamilies
+	brokers                                   brokerFamilies
 }
 
-func newGauges(r *Repeater) *gauges {
-	desc := func(name, help string, labels ...string) *prometheus.Desc {
-		return prometheus.NewDesc("posthouse_"+name, help, labels, nil)
+func newGauges(r *Repeater) readout {
+	g := &gauges{
+		r: r, spool: newSpoolFamilies(), config: newConfigFamilies(), brokers: newBrokerFamilies(),
+		build:       gaugeFamily("build_info", "1 for the program that runs.", "version", "go_version"),
+		clock:       gaugeFamily("clock_suspect", "1 while the wall clock is not believed, so that nothing expires."),
+		attached:    gaugeFamily("route_source_attached", "1 while the source is attached and answers.", "route"),
+		linkUp:      gaugeFamily("link_up", "1 while the target is attached and answers.", "route", "target"),
+		state:       gaugeFamily("lane_state", "1 for the state that the lane is in.", "route", "target", "state"),
+		inFlight_:   gaugeFamily("lane_in_flight_messages", "Messages sent and not yet confirmed.", "route", "target"),
+		inUse:       gaugeFamily("target_in_use", "1 while the target gets new messages, of a route that gives each to one of several.", "route", "target"),
+		dead:        gaugeFamily("dead_letter_messages", "Dead letters that are kept in the spool, or wait there for their target.", "route"),
+		outstanding: gaugeFamily("bridge_outstanding_requests", "Requests without a reply, within their time.", "bridge"),
 	}
-	return &gauges{
-		r:        r,
-		spool:    newSpoolGauges(desc),
-		config:   newConfigGauges(desc),
-		clock:    desc("clock_suspect", "1 while the wall clock is not believed, so that nothing expires."),
-		attached: desc("route_source_attached", "1 while the source is attached and answers.", "route"),
-		linkUp:   desc("link_up", "1 while the target is attached and answers.", "route", "target"),
-		state:    desc("lane_state", "1 for the state that the lane is in.", "route", "target", "state"),
-		inFlight_: desc("lane_in_flight_messages",
-			"Messages sent and not yet confirmed.", "route", "target"),
-		inUse: desc("target_in_use", "1 while the target gets new messages, of a route that gives each to one of several.", "route", "target"),
-	}
+	own := []*family{g.build, g.clock, g.attached, g.linkUp, g.state, g.inFlight_, g.inUse, g.dead, g.outstanding}
+	return readout{slices.Concat(own, g.spool.list(), g.config.list(), g.brokers.list()), g.samples}
 }
 
-// Describe implements prometheus.Collector.
-func (g *gauges) Describe(c chan<- *prometheus.Desc) {
-	c <- g.clock
-	c <- g.attached
-	c <- g.linkUp
-	c <- g.state
-	c <- g.inFlight_
-	c <- g.inUse
-	g.spool.describe(c)
-	g.config.describe(c)
-}
-
-// Collect implements prometheus.Collector.
-func (g *gauges) Collect(c chan<- prometheus.Metric) {
-	gauge := func(d *prometheus.Desc, v float64, labels ...string) {
-		c <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
-	}
+func (g *gauges) samples(sample emit) {
 	st := g.r.Status()
-	gauge(g.clock, is(st.Clock.Suspect))
-	g.spool.journal(gauge, st.Spool)
-	g.config.collect(gauge, st.Config)
+	sample(g.build, 1, g.r.opts.Version, runtime.Version())
+	sample(g.clock, is(st.Clock.Suspect))
+	g.spool.journal(sample, st.Spool)
+	g.config.samples(sample, st.Config)
+	g.brokers.samples(g.r.now.Load().wiring, sample)
+	for _, b := range st.Bridges {
+		sample(g.outstanding, float64(b.Outstanding), b.Name)
+	}
 	for _, r := range st.Routes {
-		gauge(g.attached, is(r.Source.State == LinkUp.String()), r.Name)
+		sample(g.attached, is(r.Source.State == LinkUp.String()), r.Name)
 		for _, l := range r.Lanes {
-			target := strings.TrimPrefix(l.Name, r.Name+"/")
-			gauge(g.linkUp, is(l.Link.State == LinkUp.String()), r.Name, target)
-			gauge(g.inFlight_, float64(l.InFlight), r.Name, target)
-			l.Share.usage(target, func(inUse bool, target string) { gauge(g.inUse, is(inUse), r.Name, target) })
-			for _, s := range allStates {
-				gauge(g.state, is(l.State == s), r.Name, target, s)
-			}
-			if st.Spool != nil {
-				g.spool.lane(gauge, l, r.Name, target)
-			}
+			g.lane(sample, l, r.Name, strings.TrimPrefix(l.Name, r.Name+"/"), st.Spool != nil)
 		}
 		if r.Dead != nil && st.Spool != nil {
-			g.spool.lane(gauge, *r.Dead, r.Name, deadLane)
+			sample(g.dead, float64(r.Dead.Spooled), r.Name)
 		}
+	}
+}
+
+func (g *gauges) lane(sample emit, l LaneStatus, route, target string, spools bool) {
+	sample(g.linkUp, is(l.Link.State == LinkUp.String()), route, target)
+	sample(g.inFlight_, float64(l.InFlight), route, target)
+	l.Share.usage(target, func(inUse bool, target string) { sample(g.inUse, is(inUse), route, target) })
+	for _, s := range allStates {
+		sample(g.state, is(l.State == s), route, target, s)
+	}
+	if spools {
+		g.spool.lane(sample, l, route, target)
 	}
 }
 

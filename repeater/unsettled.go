@@ -213,7 +213,8 @@ func release(ps []*parcel) {
 // delivery in this run, or nil.
 func (u *unsettled) fresh(p, before *parcel) (its []*item) {
 	now, old := before != nil && u.repeats(p.d, before.s.isDead()), u.repeats(p.d, true)
-	if !now && !old {
+	known := before != nil && !now // the id, and nothing says that it is the same message
+	if !now && !old && !known {
 		return p.items
 	}
 	for _, it := range p.items {
@@ -222,8 +223,11 @@ func (u *unsettled) fresh(p, before *parcel) (its []*item) {
 			continue
 		}
 		if now && before.passOn(it) || old && it.recalled() {
-			it.lane.count.repeated.Inc()
+			it.lane.count.of.repeated.Inc()
 			continue
+		}
+		if known {
+			it.lane.count.of.suspected.Inc()
 		}
 		its = append(its, it)
 	}

@@ -92,10 +92,10 @@ func checkRun(o repeater.Options) error {
 }
 
 func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.Options, how daemonFile, errs io.Writer) error {
-	reg := prometheus.NewRegistry()
+	reg, bulk := prometheus.NewRegistry(), prometheus.NewRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	level := new(slog.LevelVar)
-	o.Log, o.Metrics, o.Getenv, o.Now = newLog(table.Admin, level, errs), reg, os.Getenv, failpoint.Now
+	o.Log, o.Metrics, o.Families, o.Version, o.Getenv, o.Now = newLog(table.Admin, level, errs), reg, bulk, version, os.Getenv, failpoint.Now
 	rep, err := repeater.New(table, ks, o)
 	if err != nil {
 		return environment(err)
@@ -104,7 +104,10 @@ func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.O
 		File: how.file, Text: how.text, Load: func(text []byte) (*routes.Table, routes.Findings, error) { return again(how, text, ks) },
 		Took: func(t *routes.Table) { setLevel(level, t.Admin) },
 	})
-	srv, err := admin.Listen(table.Admin.Listen, admin.Options{Status: rep.Status, Metrics: reg, Version: version, Resolve: rep.Resolve, Keeper: keeper, Log: o.Log})
+	srv, err := admin.Listen(table.Admin.Listen, admin.Options{
+		Status: rep.Status, Metrics: reg, Bulk: bulk, Families: rep.WriteFamilies, Requests: rep.Requests(),
+		Version: version, Resolve: rep.Resolve, Keeper: keeper, Log: o.Log,
+	})
 	if err != nil {
 		return fail(exitEnvironment, err)
 	}

@@ -7,7 +7,6 @@ const (
 	metricReceived   = "posthouse_route_received_messages_total"
 	metricForwarded  = "posthouse_route_forwarded_messages_total"
 	metricDuplicates = "posthouse_route_duplicate_messages_total"
-	metricRecognised = "posthouse_lane_recognised_duplicates_total"
 	metricAppended   = "posthouse_spool_appended_messages_total"
 	metricSpooled    = "posthouse_spool_messages"
 	metricSpoolBytes = "posthouse_spool_bytes"
@@ -129,7 +128,7 @@ func (x *trial) counted(st status, all int) {
 		exactly("targets given up", m.sum(metricAbandoned, x.route()), 0),
 		exactly("corrupt records", max(0, m.sum(metricCorrupt)), 0),
 		exactly("damaged segments", m.sum(metricDamaged), 0))
-	doubt := x.again + max(0, m.sum(metricDuplicates, x.route()))
+	doubt := x.again + max(0, m.sum(metricDuplicates, x.route(), `kind="possible-sent"`))
 	if x.hit > 0 && !x.r.once { // some had arrived: they are there twice, or their flagged copy was dropped
 		x.add(bite("messages that the target was sent twice", len(x.h.arrivals)-ids+doubt-flagged, 1))
 	}
@@ -148,7 +147,7 @@ func (x *trial) counted(st status, all int) {
 	x.add(within("forwarded by all daemons", x.before.Forwarded+l.Forwarded, 0, ids+window*x.h.kills),
 		exactly("damaged or missing records", len(st.Spool.Recovery.Damage)+len(st.Spool.Recovery.Missing), 0))
 	if x.found >= 0 {
-		x.add(exactly("forwarded by the last daemon", l.Forwarded, x.found+l.received-max(0, m.sum(metricRecognised, x.route()))),
+		x.add(exactly("forwarded by the last daemon", l.Forwarded, x.found+l.received-max(0, m.sum(metricDuplicates, x.route(), `kind="dropped"`))),
 			exactly("forwarded by all daemons", x.before.Forwarded+l.Forwarded, ids))
 	}
 }

@@ -267,7 +267,7 @@ func (x *trial) restart(last laneStatus) {
 	x.before.Forwarded += last.Forwarded
 	x.before.received += last.received
 	x.found = -1
-	x.again += max(0, m.sum(metricDuplicates, x.route()))
+	x.again += max(0, m.sum(metricDuplicates, x.route(), `kind="possible-sent"`))
 	x.d = startDaemon(x.t, x.file, x.log)
 }
 

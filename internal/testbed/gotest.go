@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+
+	"github.com/posthouse/posthouse/internal/testbed/broker"
 )
 
 // test starts brokers, runs go test with their addresses, and sums its output up. Flags of go test
@@ -25,6 +27,7 @@ func test(ctx context.Context, args []string, out, log io.Writer) (int, error) {
 	}
 	defer release()
 	return s.do(ctx, func(env []string) (int, map[string]int, error) {
+		env = append(env, s.tools(ctx)...)
 		sum := newSummary(out)
 		cmd := exec.Command("go", append([]string{"test", "-json"}, rest...)...)
 		cmd.Stdout, cmd.Stderr = sum, log
@@ -36,6 +39,15 @@ func test(ctx context.Context, args []string, out, log io.Writer) (int, error) {
 		}
 		return code, sum.missed, err
 	})
+}
+
+// tools fetches what tests need beside brokers, for those who want some, and returns the variables that tell of it.
+func (s *session) tools(ctx context.Context) []string {
+	if len(s.wanted) == 0 || os.Getenv(broker.EnvPromtool) != "" {
+		return nil
+	}
+	name, value := broker.PromtoolEnv(ctx, broker.Options{Log: s.log})
+	return []string{name + "=" + value}
 }
 
 // natsVersion is the version of the NATS server in the module's build list; tests embed it.

@@ -18,6 +18,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
@@ -35,8 +36,15 @@ import (
 // Options are what a Server shows.
 type Options struct {
 	Status  func() repeater.Status // required
-	Metrics prometheus.Gatherer    // required
-	Version string
+	Metrics prometheus.Gatherer    // required: everything that /metrics shows but what Families writes
+
+	// Families is Repeater.WriteFamilies, and Bulk a registry of the same for those who do not read the text format. nil =
+	// Metrics is all.
+	Families func(io.Writer) error
+	Bulk     prometheus.Gatherer
+
+	Requests *prometheus.CounterVec // of the labels method and code; nil = requests are not counted
+	Version  string
 
 	// Resolve is Repeater.Resolve; nil = nothing can be resolved here.
 	Resolve func(ctx context.Context, lane string, a repeater.Action, reason string) (int, error)
@@ -114,12 +122,15 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /version", s.version)
 	s.api(mux)
-	mux.Handle("GET /metrics", promhttp.HandlerFor(s.opts.Metrics, promhttp.HandlerOpts{DisableCompression: true}))
+	mux.Handle("GET /metrics", s.metrics())
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, problem{Status: http.StatusForbidden, Detail: "a page of another origin may change nothing here", Help: "use posthouse resolve, or send no Origin"})
 	}))
-	return onlyLocalHost(cross.Handler(mux))
+	if s.opts.Requests == nil {
+		return onlyLocalHost(cross.Handler(mux))
+	}
+	return promhttp.InstrumentHandlerCounter(s.opts.Requests, onlyLocalHost(cross.Handler(mux)))
 }
 
 // onlyLocalHost refuses requests whose Host is a name from elsewhere: a web page that rebinds its own name to 127.0.0.1

@@ -59,6 +59,8 @@ func Fix(name string) string {
 		form = "host:port"
 	case JMS:
 		how, form = "make brokers (needs a JDK 17 or newer and Maven)", "DIRECTORY-OF-JARS"
+	case Promtool:
+		how, form = "make brokers (needs apt-get)", "PATH-OF-PROMTOOL"
 	case RabbitMQ4, RabbitMQ3:
 		how = "make brokers as root (needs debootstrap, which root on Debian gets by itself)"
 	}
