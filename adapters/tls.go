@@ -17,6 +17,10 @@ type TLS struct {
 	ServerName string // "" = the host of the address
 	MinVersion uint16 // tls.VersionTLS12 or VersionTLS13; 0 = 1.2, and nothing below is ever used
 	SkipVerify bool   // any certificate is believed: shown as a permanent warning
+
+	// Of IBM MQ, whose client reads no PEM files: the path of its key repository, the cipher of the channel, and which of the
+	// certificates in the repository is ours, "" = the client's own choice.
+	KeyRepository, CipherSpec, CertificateLabel string
 }
 
 // Config reads the files and returns a configuration for host. The client certificate is read again at every

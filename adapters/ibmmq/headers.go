@@ -84,7 +84,7 @@ func Headers(o Options) adapters.Headers {
 // Decode reads w, which was got at received, in ms. It never fails: a body that says it begins with MQRFH2 and does not
 // stays as it is. It takes the slices of w over.
 func Decode(w Wire, received int64) *adapters.Message {
-	w = unwrap(w)
+	w = unwrap(unwrapMDE(unwrapDLH(w)))
 	d := &w.MD
 	m := &adapters.Message{
 		Received: received, ID: fixed(d.MsgID), Corr: fixed(d.CorrelID),
@@ -225,8 +225,7 @@ func Encode(m *adapters.Message, o Options) (Wire, error) {
 	copy(d.MsgID[:], m.ID.B)
 	copy(d.CorrelID[:], m.Corr.B)
 	if o.SetContext && m.Created > 0 {
-		t := time.UnixMilli(m.Created).UTC()
-		d.PutDate, d.PutTime = t.Format("20060102"), fmt.Sprintf("%s%02d", t.Format("150405"), t.Nanosecond()/10_000_000)
+		d.PutDate, d.PutTime = stamp(time.UnixMilli(m.Created))
 	}
 	d.MsgSeqNumber = 1
 	w.Props = encodeProps(m)

@@ -1,0 +1,19 @@
+//go:build !cgo || !ibmmq
+
+package ibmmq
+
+import "errors"
+
+// Built reports whether this binary can speak to IBM MQ, given IBM's client library on the machine.
+const Built = false
+
+var errNotBuilt = errors.New("this binary was built without ibmmq: use the package posthouse-mq, or build with make build")
+
+// binding is what there is without the build tag: nothing.
+type binding struct{}
+
+func (binding) connect(settings, string) (connection, error) {
+	return nil, &mqError{verb: "MQCONNX", cc: mqccFailed, rc: mqrcEnvironment, words: errNotBuilt.Error()}
+}
+
+func (binding) library() (string, error) { return "", errNotBuilt }
