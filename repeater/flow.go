@@ -157,6 +157,7 @@ func (f *flow) share() {
 // state that it leaves the end in.
 func (f *flow) serve(ctx, work context.Context, home <-chan struct{}, src adapters.Source, limits adapters.Limits) LinkState {
 	s := newSession(src, limits, f.owed)
+	s.whole = f.caps.Settle == adapters.Batch
 	if limits.Prefetch < f.limits.Prefetch {
 		s.renew = time.Now().Add(stable)
 	}
@@ -280,9 +281,11 @@ func (f *flow) take(ctx context.Context, s *session, ds []adapters.Delivery) {
 	var said []routes.Decision
 	f.reunite(s)
 	for i, d := range ds {
+		ps[i] = parcel{ctx: ctx, d: d, s: s, f: f, at: time.Now(), size: d.Message.Size()}
+		s.took(&ps[i]) // all of them before the first can be settled
+	}
+	for i := range ps {
 		p := &ps[i]
-		*p = parcel{ctx: ctx, d: d, s: s, f: f, at: time.Now(), size: d.Message.Size()}
-		s.took(p)
 		if f.halt() == nil {
 			said = f.match(p, said[:0])
 		}

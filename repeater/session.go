@@ -16,6 +16,7 @@ type session struct {
 	src      adapters.Source
 	received atomic.Int64
 	stopping func() bool
+	whole    bool           // the source settles all it has given out at once (adapters.Batch)
 	owed     *debt          // shared with the sessions before
 	renew    time.Time      // a careful session ends when nothing is open after this; zero = it does not
 	parked   sync.WaitGroup // refused parcels that wait out their pause
@@ -94,15 +95,24 @@ func (s *session) ready(p *parcel, o adapters.Outcome) {
 	s.settler.kick()
 }
 
-// takeDone returns what is ready, by outcome, nil if nothing is; then over says that nothing more will come.
+// takeDone returns what is ready, by outcome, nil if nothing is; then over says that nothing more will come. Where a source
+// settles all at once that is everything that is open: until then it gives out nothing new, and a part would cost it a detour.
 func (s *session) takeDone() (done map[adapters.Outcome][]*parcel, over bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if over = s.dead != nil || s.finished && s.count == 0; over || len(s.done) == 0 {
+	if over = s.dead != nil || s.finished && s.count == 0; over || len(s.done) == 0 || s.whole && s.count > s.readied() {
 		return nil, over
 	}
 	done, s.done = s.done, make(map[adapters.Outcome][]*parcel, 2)
 	return done, false
+}
+
+// readied is how many messages wait to be settled. mu is held.
+func (s *session) readied() (n int) {
+	for _, ps := range s.done {
+		n += len(ps)
+	}
+	return n
 }
 
 func (s *session) settled(ps []*parcel) {
