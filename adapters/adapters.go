@@ -112,6 +112,12 @@ type Pinger interface {
 	Ping(ctx context.Context, c Config, as ...Address) (Peer, error)
 }
 
+// An Optional is an Adapter that a build of the program may leave out: it is known, and cannot be used.
+type Optional interface {
+	// Missing is nil if this program has what it needs to connect, else an error that says how to get one that has. Pure.
+	Missing() error
+}
+
 // A Host is an Adapter that can run a broker inside this process, when the file says so (`embedded:`).
 type Host interface {
 	// Start runs what c asks for and returns when it accepts connections; Close stops it and waits. Where c asks for

@@ -12,6 +12,7 @@ type Adapter struct{ client connector }
 var (
 	_ adapters.TxAdapter = (*Adapter)(nil)
 	_ adapters.Pinger    = (*Adapter)(nil)
+	_ adapters.Optional  = (*Adapter)(nil)
 )
 
 // New returns the adapter. Whether it can do more than Check depends on how the program was built (Built) and on IBM's client
@@ -34,6 +35,14 @@ func (*Adapter) Capabilities(adapters.Config) adapters.Capabilities {
 
 // Check looks at options, addresses and credentials without touching network or files.
 func (*Adapter) Check(c adapters.Config, as ...adapters.Address) error { return check(c, as) }
+
+// Missing is an error in a program that was built without the tag ibmmq.
+func (*Adapter) Missing() error {
+	if Built {
+		return nil
+	}
+	return errNotBuilt
+}
 
 // Library says where IBM's client library was loaded from, or in plain words why it was not and what to do.
 func (a *Adapter) Library() (string, error) { return a.client.library() }

@@ -18,7 +18,6 @@ const (
 	keyManager     = "queue_manager"
 	keyChannel     = "channel"
 	keyCCDT        = "ccdt_url"
-	keyAnyManager  = "any_queue_manager"
 	keyApplication = "application_name"
 	keyLibrary     = "library"
 )
@@ -30,6 +29,7 @@ const (
 	keyContext   = "context"
 	keyReports   = "reports"
 	keyGroups    = "groups"
+	keyConvert   = "convert" // read by the engine: the conversion is the bridge's
 )
 
 // Words of those keys.
@@ -121,12 +121,16 @@ func connName(a string) (string, error) {
 	return fmt.Sprintf("%s(%d)", host, n), nil
 }
 
-// check looks at a broker and its ends without touching anything.
+// check looks at a broker and its ends without touching anything. With c.Once the ends are targets of routes that promise
+// exactly-once.
 func check(c adapters.Config, as []adapters.Address) error {
-	errs := []error{c.Options.Unknown(keyManager, keyChannel, keyCCDT, keyAnyManager, keyApplication, keyLibrary)}
+	errs := []error{c.Options.Unknown(keyManager, keyChannel, keyCCDT, keyApplication, keyLibrary)}
 	errs = append(errs, checkWay(c), checkLengths(c), checkTLS(c), checkLogin(c))
 	for _, a := range as {
 		errs = append(errs, checkEnd(a))
+		if c.Once && a.Options.String(keyState, "") == "" {
+			errs = append(errs, problem(keyState, "missing", needsState))
+		}
 	}
 	return errors.Join(errs...)
 }
@@ -134,6 +138,8 @@ func check(c adapters.Config, as []adapters.Address) error {
 func problem(key, what, help string) error {
 	return &adapters.OptionError{Key: key, Problem: what, Help: help}
 }
+
+const needsState = "add state_queue: NAME, a queue for the lane's position alone: DEFINE QLOCAL(NAME) DEFPSIST(YES) SHARE DEFSOPT(EXCL)"
 
 // checkWay looks at how the queue manager is reached: by a CCDT, or by addresses and a channel.
 func checkWay(c adapters.Config) error {
@@ -219,7 +225,7 @@ func checkLogin(c adapters.Config) error {
 
 // checkEnd looks at one end.
 func checkEnd(a adapters.Address) error {
-	errs := []error{a.Options.Unknown(keyExclusive, keyState, keyContext, keyReports, keyGroups)}
+	errs := []error{a.Options.Unknown(keyExclusive, keyState, keyContext, keyReports, keyGroups, keyConvert)}
 	if a.Form != adapters.Queue && a.Form != adapters.Topic {
 		errs = append(errs, problem(string(a.Form), fmt.Sprintf("IBM MQ has no %s", a.Form), "write queue"))
 	}

@@ -8,6 +8,8 @@ import (
 	"github.com/posthouse/posthouse/adapters"
 )
 
+var errNotBuilt = errors.New("this binary was built without ibmmq: use the package posthouse-mq, or build it with make build")
+
 // An mqError is a call of the MQI that did not end with MQCC_OK.
 type mqError struct {
 	verb   string // MQPUT

@@ -2,12 +2,8 @@
 
 package ibmmq
 
-import "errors"
-
 // Built reports whether this binary can speak to IBM MQ, given IBM's client library on the machine.
 const Built = false
-
-var errNotBuilt = errors.New("this binary was built without ibmmq: use the package posthouse-mq, or build with make build")
 
 // binding is what there is without the build tag: nothing.
 type binding struct{}

@@ -35,8 +35,7 @@ const busyPause = 50 * time.Millisecond
 func openTx(ctx context.Context, k connector, c adapters.Config, a adapters.Address, lane string) (*txTarget, error) {
 	queue := a.Options.String(keyState, "")
 	if queue == "" {
-		return nil, &adapters.Error{Op: "attach", Addr: a, Kind: adapters.Denied,
-			Err: errors.New("exactly-once needs a queue for the lane's position: DEFINE QLOCAL(...) DEFPSIST(YES) SHARE DEFSOPT(EXCL), and name it as state_queue of this target")}
+		return nil, &adapters.Error{Op: "attach", Addr: a, Kind: adapters.Denied, Err: errors.New(needsState)}
 	}
 	t, err := openTarget(ctx, k, c, a)
 	if err != nil {

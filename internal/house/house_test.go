@@ -28,7 +28,7 @@ var layers = map[string][]string{
 	"adapters":             {},
 	"adapters/all":         {"adapters", "adapters/..."},
 	"adapters/adaptertest": {"adapters"},
-	"adapters/ibmmq":       {"adapters", "internal/mqi"},       // what its C binding is compiled with
+	"adapters/ibmmq":       {"adapters", "internal/mqi", "internal/failpoint"},
 	"adapters/kafka":       {"adapters", "internal/failpoint"}, // C22 is inside its transactions
 	"adapters/...":         {"adapters"},                       // one folder per kind: none imports another
 	"bridge":               {"adapters"},
@@ -104,8 +104,8 @@ var testLayers = map[string][]string{
 	"adapters":             {},
 	"adapters/all":         {},
 	"adapters/adaptertest": {"adapters/mem"},
-	"adapters/ibmmq":       {"adapters/adaptertest", "internal/mqi/..."},
 	"adapters/kafka":       {"adapters/adaptertest", "internal/testbed/broker"},
+	"adapters/ibmmq":       {"adapters/adaptertest", "internal/mqi/..."},
 	"adapters/...":         {"adapters/adaptertest", "internal/testbed/broker"},
 	"bridge":               {"adapters/..."}, // the real encode and decode of both ends
 	"routes":               {"adapters/..."},
