@@ -240,7 +240,7 @@ func (r *wiring) newFlow(first *routes.Route, gates map[string]*gate, m *metrics
 	log := r.opts.Log.With("route", first.Name, "broker", b.Name)
 	return &flow{
 		source: first.From, adapter: r.kinds[b.Kind], cfg: cfg, caps: r.kinds[b.Kind].Capabilities(cfg),
-		trust: bridge.Options{Trusted: b.Trusted, TrustValues: b.TrustValues, Key: r.key}, gate: gates[b.Name], end: newEnd(log.With("end", "source")), ids: ids, clock: r.clock,
+		trust: bridge.Options{Trusted: b.Trusted, TrustValues: b.TrustValues, Key: r.key, ConvertText: first.ConvertsText()}, gate: gates[b.Name], end: newEnd(log.With("end", "source")), ids: ids, clock: r.clock,
 		grace: r.opts.Grace, log: log, limits: adapters.Limits{Confirm: first.ConfirmTimeout},
 		owed: newDebt(), ended: make(chan struct{}),
 		count: m.source(first.Name),

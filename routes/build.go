@@ -218,6 +218,7 @@ func (b *builder) reachable(v *value) {
 	as, embedded := v.get("addresses"), v.get("embedded")
 	typ := v.get("type")
 	switch {
+	case v.get("ccdt_url") != nil: // the adapter looks at the two
 	case as == nil && embedded == nil && v.subs != nil && typ != nil && typ.data != nil && !b.strange(v, "addresses"):
 		b.at(v.key, v.path+".addresses", Finding{Code: "K002", Message: "broker has no \"addresses\"", Label: "in this broker",
 			Help: "add addresses: [HOST:PORT]"})
@@ -237,13 +238,15 @@ func (b *builder) strange(v *value, name string) bool {
 	return false
 }
 
-// tls reads the section of a broker over that of the defaults. An embedded server has none, whatever the defaults say.
+// tls reads the section of a broker over that of the defaults. An embedded server has none, whatever the defaults say, and IBM's
+// client reads no PEM files.
 func (b *builder) tls(c chain, vs ...*value) adapters.TLS {
-	if vs[0].get("embedded") != nil {
+	if vs[0].get("embedded") != nil || c.text("type") == ibmMQ {
 		c.values, vs = vs[:1], vs[:1]
 	}
 	t := adapters.TLS{CAFile: b.path(c.text("tls", "ca_file")), CertFile: b.path(c.text("tls", "cert_file")), KeyFile: b.path(c.text("tls", "key_file")),
-		ServerName: c.text("tls", "server_name"), SkipVerify: c.flag("tls", "insecure_skip_verify")}
+		ServerName: c.text("tls", "server_name"), SkipVerify: c.flag("tls", "insecure_skip_verify"),
+		KeyRepository: b.path(c.text("tls", "key_repository")), CipherSpec: c.text("tls", "cipher_spec"), CertificateLabel: c.text("tls", "certificate_label")}
 	if c.text("tls", "min_version") == "1.3" {
 		t.MinVersion = tls.VersionTLS13
 	}

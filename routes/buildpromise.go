@@ -82,10 +82,35 @@ func (b *builder) onceTarget(p promised, to *Target) {
 		b.notOnce(p, to, broker)
 	case to.Memory.Time > 0:
 		b.outage(p, to)
-	case to.Class == adapters.ClassTx && to.InFlight == 0 && p.at("in_flight") == nil:
-		to.InFlight = max(p.route.InFlight, txWindow)
+	case to.Class == adapters.ClassTx:
+		b.positioned(p, to, broker)
+		if to.InFlight == 0 && p.at("in_flight") == nil {
+			to.InFlight = window(p.route, broker)
+		}
 	}
 }
+
+// positioned asks the adapter whether the target says where the lane's position is kept.
+func (b *builder) positioned(p promised, to *Target, broker *Broker) {
+	c := filled(broker)
+	c.Once = true
+	for _, e := range optionErrors(b.options.Kinds[broker.Kind].Check(c, to.Addr)) {
+		at := p.at("delivery")
+		b.at(at.node, at.path, Finding{Code: "D001", Message: fmt.Sprintf("target %s cannot take part in exactly-once delivery: %s: %s", to.Addr, e.Key, e.Problem),
+			Label: "not without " + e.Key, Help: clip(e.Help), Note: b.of(p)})
+	}
+}
+
+// window is how many messages go into one transaction where the file does not say in_flight.
+func window(r *Route, broker *Broker) int {
+	if broker.Kind == ibmMQ {
+		return max(r.InFlight, mqWindow)
+	}
+	return max(r.InFlight, txWindow)
+}
+
+// mqWindow is the window at IBM MQ, whose log is held up by a unit of work for as long as it lasts.
+const mqWindow = 256
 
 // txWindow is the most messages of a transaction where the file does not say in_flight. A transaction costs some
 // milliseconds besides its messages, and none of them can arrive twice, so it may be large.

@@ -15,6 +15,12 @@ func (b *builder) checkBroker(br *Broker, v *value) {
 	if adapter == nil || b.faulty(v.path) {
 		return // one cause, one finding
 	}
+	if o, ok := adapter.(adapters.Optional); ok && o.Missing() != nil {
+		at := v.get("type")
+		b.at(at.node, at.path, Finding{Code: "E104", Message: fmt.Sprintf("broker %q: %v", br.Name, o.Missing()), Label: "not in this program",
+			Help: "posthouse adapters lists what this program has"})
+		return
+	}
 	for _, e := range optionErrors(adapter.Check(filled(br))) {
 		b.optionError(e, v, "broker "+br.Name)
 	}

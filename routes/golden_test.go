@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"github.com/posthouse/posthouse/adapters"
+	"github.com/posthouse/posthouse/adapters/ibmmq"
 	"github.com/posthouse/posthouse/routes/yamltree"
 )
 
@@ -63,6 +64,8 @@ func testKinds() Kinds {
 			class: adapters.ClassTx, identity: adapters.SourcePosition},
 		"nats": ends{kind: "nats", sources: []adapters.Form{adapters.Stream}, targets: []adapters.Form{adapters.Subject},
 			class: adapters.ClassWindow, identity: adapters.SourcePosition},
+		"ibmmq": ends{kind: "ibmmq", sources: []adapters.Form{adapters.Queue}, targets: queues, stops: true, settle: adapters.Batch, aside: true, directed: true,
+			class: adapters.ClassTx, identity: adapters.SourceID, check: func(c adapters.Config, as []adapters.Address) error { return ibmmq.New().Check(c, as...) }},
 	}
 }
 

@@ -87,14 +87,14 @@ func adminShape() *Shape {
 }
 
 func makeBrokerShape() *Shape {
-	reachedAtOne := []string{"amqp", "nats"} // the addresses of a Kafka cluster are only where it is asked first
+	reachedAtOne := []string{"amqp", "nats", ibmMQ} // the addresses of a Kafka cluster are only where it is asked first
 	return &Shape{Name: "broker", Doc: "A message system that the daemon connects to.", Fields: append([]*Field{
-		{Name: "type", Type: Word, Words: []string{"amqp", "kafka", "nats"}, Required: true, Since: since, Reload: RestartBroker,
-			Example: "type: amqp", Doc: "The protocol: AMQP 1.0, Apache Kafka, or NATS with JetStream."},
+		{Name: "type", Type: Word, Words: []string{"amqp", ibmMQ, "kafka", "nats"}, Required: true, Since: since, Reload: RestartBroker,
+			Example: "type: amqp", Doc: "The protocol: AMQP 1.0, IBM MQ through IBM's client library, Apache Kafka, or NATS with JetStream."},
 		{Name: "site", Type: Text, Since: since, Reload: Live,
 			Doc: "The data centre. A label for people, plots and alerts; it has no effect on routing."},
 		{Name: "addresses", Type: URLList, Since: since, Reload: RestartBroker,
-			Doc: "Tried in this order. Required, unless the broker is embedded. amqp: amqp://HOST:5672 or amqps://HOST:5671; kafka: HOST:9092; nats: nats://HOST:4222 or tls://HOST:4222."},
+			Doc: "Tried in this order. Required, unless the broker is embedded or has a ccdt_url. amqp: amqp://HOST:5672 or amqps://HOST:5671; ibmmq: HOST:1414, or HOST(1414); kafka: HOST:9092; nats: nats://HOST:4222 or tls://HOST:4222."},
 		{Name: "credentials", Type: Object, Of: credentialsShape(), Since: since, Reload: RestartBroker, Doc: "How the daemon proves who it is."},
 		{Name: "tls", Type: Object, Of: tlsShape(), Since: since, Reload: RestartBroker, Inherit: true,
 			Doc: "How connections are secured. An empty section, {}, switches TLS on for a Kafka broker."},
@@ -132,7 +132,7 @@ func brokerOptions() []*Field {
 			Doc: "Run a JetStream server inside the daemon, in place of addresses."},
 		{Name: "duplicate_window", Type: Duration, Default: "2m", Min: 0.1, Kinds: nats, Option: true, Since: since, Reload: RestartBroker,
 			Doc: "How long a stream remembers ids to drop duplicates: one made by create: gets it, another must have at least that. max_outage must not be longer (D002)."},
-	}, headerFields()...)
+	}, append(mqBrokerFields(), headerFields()...)...)
 }
 
 func credentialsShape() *Shape {
@@ -158,6 +158,10 @@ func tlsShape() *Shape {
 		{Name: "min_version", Type: Word, Words: []string{"1.2", "1.3"}, Default: "1.2", Since: since, Reload: RestartBroker, Doc: "The least version of TLS."},
 		{Name: "insecure_skip_verify", Type: Flag, Default: "false", Since: since, Reload: RestartBroker,
 			Doc: "Believe any certificate. Never silent: a warning at every check, and a metric."},
+		{Name: "key_repository", Type: Path, Kinds: []string{ibmMQ}, Since: converting, Reload: RestartBroker,
+			Doc: "The key repository of IBM's client: the path of a .kdb or .p12 file. Its stash file must be beside it."},
+		{Name: "cipher_spec", Type: Text, Kinds: []string{ibmMQ}, Since: converting, Reload: RestartBroker, Doc: "The cipher of the channel (SSLCIPH), ANY_TLS12_OR_HIGHER for instance."},
+		{Name: "certificate_label", Type: Text, Kinds: []string{ibmMQ}, Since: converting, Reload: RestartBroker, Doc: "Which certificate of the repository is ours. Left out: the client's own choice."},
 	}}
 }
 
@@ -307,9 +311,9 @@ func retryShape() *Shape {
 
 func makeSourceShape() *Shape {
 	amqp, kafka, nats := []string{"amqp"}, []string{"kafka"}, []string{"nats"}
-	return &Shape{Name: "from", Doc: "The source of a route.", Fields: []*Field{
+	return &Shape{Name: "from", Doc: "The source of a route.", Fields: append([]*Field{
 		{Name: "broker", Type: BrokerRef, Required: true, Since: since, Reload: RestartRoute, Example: "broker: NAME", Doc: "A name of brokers:."},
-		{Name: "queue", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "amqp: the queue to read."},
+		{Name: "queue", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "amqp and ibmmq: the queue to read."},
 		{Name: "topic", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "amqp: the topic, with subscription; kafka: the topic."},
 		{Name: "stream", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "nats: the JetStream stream."},
 		{Name: "subscription", Type: Text, Kinds: amqp, Option: true, With: "topic", Since: since, Reload: RestartRoute, Doc: "Name of the durable, shared subscription of a topic."},
@@ -321,15 +325,15 @@ func makeSourceShape() *Shape {
 		{Name: "subject", Type: Text, Kinds: nats, Option: true, Since: since, Reload: RestartRoute, Doc: "Only messages of the stream with this subject; wildcards * and >."},
 		{Name: "create", Type: Flag, Kinds: nats, Option: true, Since: since, Reload: RestartRoute, Doc: "Make the stream if it is absent. Left out: an absent stream is an error."},
 		keepField(nats),
-	}}
+	}, mqSourceFields()...)}
 }
 
 func makeTargetShape() *Shape {
 	nats := []string{"nats"}
 	return &Shape{Name: "to", Doc: "A target of a route.", Fields: append([]*Field{
 		{Name: "broker", Type: BrokerRef, Required: true, Since: since, Reload: RestartRoute, Example: "broker: NAME", Doc: "A name of brokers:."},
-		{Name: "queue", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "amqp: the queue to write."},
-		{Name: "topic", Type: TextOrObject, Of: dynamicShape(), Place: true, Since: since, Reload: RestartRoute, Example: dynamicExample, Doc: "amqp and kafka: the topic to write. kafka: or how it is computed for each message."},
+		{Name: "queue", Type: Text, Place: true, Since: since, Reload: RestartRoute, Doc: "amqp and ibmmq: the queue to write."},
+		{Name: "topic", Type: TextOrObject, Of: dynamicShape(), Place: true, Since: since, Reload: RestartRoute, Example: dynamicExample, Doc: "amqp, ibmmq and kafka: the topic to write. kafka: or how it is computed for each message."},
 		{Name: "subject", Type: TextOrObject, Of: dynamicShape(), Place: true, Since: since, Reload: RestartRoute, Example: dynamicExample,
 			Doc: "nats: the subject to publish to, or how it is computed for each message; a stream must take it."},
 		{Name: "name", Type: Name, Since: since, Reload: RestartRoute, Doc: "Name of the target in ROUTE/TARGET. Left out: the broker's name, then with -2, -3."},
@@ -337,5 +341,5 @@ func makeTargetShape() *Shape {
 		{Name: "create", Type: Flag, Kinds: nats, Option: true, Since: since, Reload: RestartRoute, Doc: "Make a stream for the subject if there is none. Left out: that is an error."},
 		{Name: "stream", Type: Text, Kinds: nats, Option: true, Since: since, Reload: RestartRoute, Doc: "Name of the stream that create: makes. Left out: made of the subject."},
 		keepField(nats),
-	}, shareFields()...)}
+	}, append(mqTargetFields(), shareFields()...)...)}
 }

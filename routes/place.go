@@ -48,8 +48,11 @@ func hostPort(kind, address string) string {
 	if u, err := url.Parse(address); err == nil && u.Host != "" {
 		host, scheme = u.Host, u.Scheme
 	}
+	if h, port, ok := strings.Cut(strings.TrimSuffix(host, ")"), "("); ok { // HOST(PORT), as IBM MQ writes it
+		host = h + ":" + port
+	}
 	if _, _, err := net.SplitHostPort(host); err != nil {
-		host += map[string]string{"amqp": ":5672", "amqps": ":5671", "nats": ":4222", "tls": ":4222", "kafka": ":9092"}[scheme]
+		host += map[string]string{"amqp": ":5672", "amqps": ":5671", "nats": ":4222", "tls": ":4222", "kafka": ":9092", ibmMQ: ":1414"}[scheme]
 	}
 	return strings.ToLower(host)
 }

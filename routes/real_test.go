@@ -1,13 +1,16 @@
 package routes_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
 
+	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/adapters/amqp"
+	"github.com/posthouse/posthouse/adapters/ibmmq"
 	"github.com/posthouse/posthouse/adapters/kafka"
 	"github.com/posthouse/posthouse/adapters/nats"
 	"github.com/posthouse/posthouse/routes"
@@ -15,7 +18,7 @@ import (
 
 // TestRealAdapters: the adapters know every key that the table hands to them, and claim the ends that the files name.
 func TestRealAdapters(t *testing.T) {
-	kinds := routes.Kinds{"amqp": amqp.New(), "kafka": kafka.New(), "nats": nats.New()}
+	kinds := routes.Kinds{"amqp": amqp.New(), "ibmmq": builtIn{ibmmq.New()}, "kafka": kafka.New(), "nats": nats.New()}
 	good, _ := filepath.Glob("testdata/good/*.yaml")
 	examples, _ := filepath.Glob("../examples/*.yaml")
 	for _, f := range append(good, examples...) {
@@ -58,3 +61,24 @@ routes:
 		}
 	}
 }
+
+// builtIn is an adapter that says nothing of having been left out.
+type builtIn struct{ adapters.Adapter }
+
+// TestLeftOut: a type of broker that the program was built without is refused where the file names it.
+func TestLeftOut(t *testing.T) {
+	const src = `version: 1
+brokers:
+  q: { type: ibmmq, addresses: ["localhost:1"] }
+routes:
+  - { name: r, from: { broker: q, queue: A }, to: { broker: q, queue: B } }
+`
+	table, fs := routes.Load("f.yaml", []byte(src), routes.Options{Kinds: routes.Kinds{"ibmmq": leftOut{ibmmq.New()}}})
+	if table != nil || len(fs) != 1 || fs[0].Code != "E104" || fs[0].Line != 3 || fs[0].Col != 14 || !strings.Contains(fs[0].Message, "built without") {
+		t.Errorf("table %v, findings %+v", table != nil, fs)
+	}
+}
+
+type leftOut struct{ adapters.Adapter }
+
+func (leftOut) Missing() error { return errors.New("this program was built without it") }

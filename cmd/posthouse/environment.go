@@ -20,6 +20,7 @@ const (
 	codePosition  = "C005"
 	codeInUse     = "E101"
 	codeNoRight   = "E103"
+	codeNotBuilt  = "E104"
 	codeNoDaemon  = "E105"
 	codeDiskFull  = "E106"
 	codeNewer     = "E107"
@@ -39,6 +40,7 @@ func environmentCodes() map[string]string {
 		codePosition:  "A source is read under another name than before, so not from where the reading was.\nAt Kafka and NATS the place in a source belongs to a consumer, and that has the name of the first route on the source. Renamed, or with another route before it, that is a new consumer: it reads from start_at (Kafka), or all that the stream keeps (NATS), and the targets get again what they have. renamed_from takes the spool along and no place. To go on from the old place at Kafka write the old group into from, group: PREFIX.OLD-ROUTE (PREFIX is the broker's group, posthouse where it has none); at NATS keep the name of the first route.",
 		codeInUse:     "The spool is in use.\nOne process at a time may open a journal. While the daemon runs, ask it: posthouse status, posthouse spool ls. Commands that read or change the journal itself (verify, dump, export, purge, acknowledge, salvage) need it stopped.",
 		codeNoRight:   "The spool's directory cannot be used.\nIt must belong to the user of the daemon, be writable by that user, and by nobody else. Its parent must exist.",
+		codeNotBuilt:  "This program was built without the adapter for a type of broker.\nIBM MQ needs a build with the tag ibmmq (make build, or the package posthouse-mq), for it uses IBM's client library, which must be installed beside it. posthouse adapters lists the types that this program has, and whether the library was found.",
 		codeNoDaemon:  "No daemon answers.\nThe command looked at --admin, else at admin.listen of the file, else at 127.0.0.1:7421. The daemon serves loopback only: run the command on its machine.",
 		codeDiskFull:  "The disk of the spool is full.\nThe journal could not make its first segments. Free some space, or give it another disk. A journal that is there already opens on a full disk and drains.",
 		codeNewer:     "The journal was written by a newer program.\nUse that program, or a newer one. To go back for good, let the newer one drain the spool first.",

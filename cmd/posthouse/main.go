@@ -104,7 +104,7 @@ func rootCommand() *cobra.Command {
   posthouse check topology.yaml                    find every mistake, offline
   posthouse run -c topology.yaml                   run the routes of a file`,
 	}
-	root.AddCommand(runCommand(), checkCommand(), schemaCommand(), explainCommand(), topologyCommand(), evalCommand(), testCommand(), sendCommand(), receiveCommand(), requestCommand(),
+	root.AddCommand(runCommand(), checkCommand(), adaptersCommand(), schemaCommand(), explainCommand(), topologyCommand(), evalCommand(), testCommand(), sendCommand(), receiveCommand(), requestCommand(),
 		demoCommand(), statusCommand(), resolveCommand(), reloadCommand(), configCommand(), diffCommand(), spoolCommand(), versionCommand(), completionCommand())
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
