@@ -36,7 +36,7 @@ check: lint test
 
 # make bench: figures, outside of the tests.
 bench:
-	$(TESTBED) run -brokers artemis,artemis2,kafka -- $(GO) run ./internal/bench
+	$(TESTBED) run -brokers artemis,artemis2,kafka -- $(GO) run ./internal/bench -only '$(BENCHONLY)'
 
 # make bench-spool: the journal against its disk, a log library and a broker, then lanes that use it on real brokers (a
 # backlog of 5 GB with LANEFLAGS=-full); some minutes and gigabytes.

@@ -49,6 +49,7 @@ func (b *bench) cases() []benchCase {
 			})
 		}},
 		{"amqp-amqp 1 MiB", b.large},
+		{"request-reply", b.requestReply},
 	}
 }
 

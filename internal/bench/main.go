@@ -34,6 +34,7 @@ type bench struct {
 	spool   bool // the cases with a spool instead of those without
 	turns   int  // of each of them
 	backlog int  // MiB
+	trips   int  // round trips of each run of request-reply
 	targets []target
 }
 
@@ -42,6 +43,7 @@ func main() {
 	flag.IntVar(&b.count, "messages", 60_000, "messages of each throughput run")
 	flag.StringVar(&b.only, "only", "", "run only cases whose name contains this")
 	flag.BoolVar(&b.spool, "spool", false, "measure lanes that spool")
+	flag.IntVar(&b.trips, "trips", 20_000, "round trips of each run of request-reply")
 	flag.IntVar(&b.turns, "turns", 5, "with -spool: how often each figure is taken, behind one turn that does not count")
 	flag.IntVar(&b.backlog, "backlog", 512, "with -spool: MiB of the backlog of which memory is measured")
 	full := flag.Bool("full", false, "with -spool: a backlog of 5 GB")
