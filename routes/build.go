@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -128,12 +129,10 @@ func (f *Field) initial() any {
 	case Flag:
 		return f.Default == "true"
 	case Count:
-		var n int64
-		_, _ = fmt.Sscan(f.Default, &n)
+		n, _ := strconv.ParseInt(f.Default, 10, 64) // "" is 0
 		return n
 	case Ratio:
-		var x float64
-		_, _ = fmt.Sscan(f.Default, &x)
+		x, _ := strconv.ParseFloat(f.Default, 64)
 		return x
 	case Duration, WordOrDuration:
 		if d, ok := parseDuration(f.Default); ok || f.Type == Duration {

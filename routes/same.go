@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strings"
+	"strconv"
 
 	"github.com/posthouse/posthouse/adapters"
 )
@@ -12,23 +12,26 @@ import (
 // keyOf is equal for addresses that are equal in every word, options included, and for no others. A file of ten thousand
 // routes is looked through once by such keys, and not once for each of its routes.
 func keyOf(a adapters.Address) string {
-	var b strings.Builder
-	fmt.Fprintf(&b, "%q %q %q", a.Broker, a.Form, a.Name)
-	writeKey(&b, a.Options)
-	return b.String()
+	b := make([]byte, 0, 128)
+	b = append(strconv.AppendQuote(b, a.Broker), ' ')
+	b = append(strconv.AppendQuote(b, string(a.Form)), ' ')
+	b = strconv.AppendQuote(b, a.Name)
+	return string(appendKey(b, a.Options))
 }
 
-func writeKey(b *strings.Builder, o adapters.Options) {
+func appendKey(b []byte, o adapters.Options) []byte {
 	for _, k := range slices.Sorted(maps.Keys(o)) {
-		fmt.Fprintf(b, " %q=", k)
-		if sub, ok := o[k].(adapters.Options); ok {
-			b.WriteByte('{')
-			writeKey(b, sub)
-			b.WriteByte('}')
-			continue
+		b = append(strconv.AppendQuote(append(b, ' '), k), '=')
+		switch v := o[k].(type) {
+		case adapters.Options:
+			b = append(appendKey(append(b, '{'), v), '}')
+		case string:
+			b = strconv.AppendQuote(b, v)
+		default:
+			b = fmt.Appendf(b, "%T(%#v)", v, v)
 		}
-		fmt.Fprintf(b, "%T(%#v)", o[k], o[k])
 	}
+	return b
 }
 
 // A traffic says how many messages may be in flight to each place, and on how many lanes, of the enabled routes.

@@ -5,6 +5,7 @@ import (
 	"os"
 	"regexp"
 	"strings"
+	"sync"
 	"unicode/utf8"
 
 	"github.com/posthouse/posthouse/adapters"
@@ -201,25 +202,33 @@ func userinfo(s string) (from, to int, ok bool) {
 	return from, from + to, to >= 0
 }
 
+// The forms of what looksSecret finds, compiled once: a file may have ten thousand lines.
+var (
+	secretKey       = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`([\w-]+)["']?\s*:\s+`) })
+	secretReference = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`^\{\s*(file|env):\s*[^\s,{}]+\s*\}$`) })
+	secretInfo      = sync.OnceValue(func() *regexp.Regexp { return regexp.MustCompile(`://([^\s@,"'\]]+)@`) })
+	secretValue     = sync.OnceValue(func() *regexp.Regexp {
+		return regexp.MustCompile(`^("(?:[^"\\]|\\.)*"?|'[^']*'?|\{[^}]*\}?|[^\s{"',}\]][^,}\]]*)`)
+	})
+)
+
 // looksSecret finds, in one line of a file that may not even be YAML, what may be a secret: the value of a key with a
 // telling name, and what stands before the @ of an address.
 func looksSecret(line string) []mask {
-	key := regexp.MustCompile(`([\w-]+)["']?\s*:\s+`)
-	value := regexp.MustCompile(`^("(?:[^"\\]|\\.)*"?|'[^']*'?|\{[^}]*\}?|[^\s{"',}\]][^,}\]]*)`)
-	reference := regexp.MustCompile(`^\{\s*(file|env):\s*[^\s,{}]+\s*\}$`)
-	info := regexp.MustCompile(`://([^\s@,"'\]]+)@`)
 	var out []mask
 	hide := func(from, to int) {
 		to = from + len(strings.TrimRight(line[from:to], " \t"))
 		out = append(out, mask{0, 1 + utf8.RuneCountInString(line[:from]), 1 + utf8.RuneCountInString(line[:to])})
 	}
-	for _, k := range key.FindAllStringSubmatchIndex(line, -1) {
-		v := value.FindString(line[k[1]:])
-		if v != "" && telling(strings.ToLower(line[k[2]:k[3]])) && !reference.MatchString(v) {
+	for _, k := range secretKey().FindAllStringSubmatchIndex(line, -1) {
+		if !telling(strings.ToLower(line[k[2]:k[3]])) {
+			continue
+		}
+		if v := secretValue().FindString(line[k[1]:]); v != "" && !secretReference().MatchString(v) {
 			hide(k[1], k[1]+len(v))
 		}
 	}
-	for _, m := range info.FindAllStringSubmatchIndex(line, -1) {
+	for _, m := range secretInfo().FindAllStringSubmatchIndex(line, -1) {
 		hide(m[2], m[3])
 	}
 	return out
@@ -254,5 +263,5 @@ func telling(name string) bool {
 			return true
 		}
 	}
-	return suggest(name, []string{"password", "token"}) != ""
+	return near(name, "password") || near(name, "token")
 }

@@ -3,19 +3,32 @@ package routes
 import (
 	"fmt"
 	"slices"
+	"unicode/utf8"
 )
 
 // suggest returns the name nearest to word: at most a third of its length away, and at least one edit is always
 // permitted; ties go to the first in alphabetical order. "" when nothing is near.
 func suggest(word string, names []string) string {
 	sorted := slices.Sorted(slices.Values(names))
-	best, dist := "", max(1, len([]rune(word))/3)+1
+	best, dist := "", tooFar(word)
 	for _, n := range sorted {
 		if d := distance([]rune(word), []rune(n), dist); d < dist {
 			best, dist = n, d
 		}
 	}
 	return best
+}
+
+// tooFar is how many edits away from word nothing is suggested any more.
+func tooFar(word string) int { return max(1, utf8.RuneCountInString(word)/3) + 1 }
+
+// near reports whether suggest would take name for word.
+func near(word, name string) bool {
+	far := tooFar(word)
+	if utf8.RuneCountInString(word)-len(name) >= far || len(name)-utf8.RuneCountInString(word) >= far {
+		return false
+	}
+	return distance([]rune(word), []rune(name), far) < far
 }
 
 // didYouMean is the sentence for suggest's answer, or "".
