@@ -36,6 +36,49 @@ func bounded(ctx context.Context, f func()) bool {
 	}
 }
 
+// A relay lets another goroutine go on where one hangs in a library. So a goroutine that waits there for days needs no second
+// one that waits for it.
+type relay struct {
+	instead func()        // what the other one does
+	taken   atomic.Bool   // one of them goes on
+	decided chan struct{} // closed then
+}
+
+func newRelay(instead func()) *relay { return &relay{instead: instead, decided: make(chan struct{})} }
+
+// take reports whether whoever asks is the one who goes on.
+func (r *relay) take() bool {
+	first := r.taken.CompareAndSwap(false, true)
+	if first {
+		close(r.decided)
+	}
+	return first
+}
+
+// run calls f. When f has not come back closeTimeout after the end of ctx, it is abandoned. mine is false then, and the caller
+// has to return at once, for another goroutine does what it would do.
+func (r *relay) run(ctx context.Context, f func()) (mine bool) {
+	stop := context.AfterFunc(ctx, func() {
+		t := time.NewTimer(closeTimeout)
+		defer t.Stop()
+		select {
+		case <-r.decided:
+		case <-t.C:
+			r.abandon()
+		}
+	})
+	f()
+	stop()
+	return r.take()
+}
+
+// abandon gives f up, unless it has come back.
+func (r *relay) abandon() {
+	if r.take() {
+		go r.instead()
+	}
+}
+
 // closeBounded closes c, or abandons it, and reports whether c closed without an error. The object is thrown away whatever
 // it says.
 func closeBounded(c io.Closer) (clean bool) {

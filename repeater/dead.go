@@ -154,7 +154,7 @@ var errLoop = errors.New("the message has passed this route before, or too many 
 
 // deadLanes runs the lanes for dead letters of a flow: those that send, and those that only keep what they get. wait ends them
 // when all others have ended.
-func (f *flow) deadLanes(run func(*lane), keep func(*lane) (end func())) (wait func()) {
+func (f *flow) deadLanes(run func(l *lane, ended func()), keep func(*lane) (end func())) (wait func()) {
 	var wg sync.WaitGroup
 	var ends []func()
 	for _, r := range f.routes {
@@ -163,10 +163,12 @@ func (f *flow) deadLanes(run func(*lane), keep func(*lane) (end func())) (wait f
 		case r.dead.local:
 			ends = append(ends, keep(r.dead))
 		default:
-			wg.Go(func() { run(r.dead) })
+			wg.Add(1)
+			go run(r.dead, wg.Done)
 		}
 		if t := r.replies; t != nil && t.lane != nil && r.route.Asks != nil {
-			wg.Go(func() { run(t.lane) })
+			wg.Add(1)
+			go run(t.lane, wg.Done)
 		}
 	}
 	return func() {

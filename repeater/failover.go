@@ -112,25 +112,28 @@ func (l *lane) sendKey() *routes.Expr {
 	return l.keyExpr()
 }
 
-// deliverInTurn keeps one of the targets open and sends.
-func (l *lane) deliverInTurn(stop, work context.Context) {
-	q := l.turns
-	watch, over := context.WithCancel(stop)
+// begin watches the targets before the one in use until d ends.
+func (q *succession) begin(d *duty) {
+	watch, over := context.WithCancel(d.stop)
 	var wg sync.WaitGroup
 	wg.Go(func() { q.watch(watch) })
-	defer wg.Wait()
-	defer over()
-	for stop.Err() == nil {
-		t, home, err := q.open(stop, l)
-		if err != nil {
-			return
-		}
-		leave, free := either(home, q.homeward())
-		for l.use(stop, work, leave, t) {
-		}
-		free()
-		closeBounded(t)
+	end := d.end
+	d.end = func() {
+		over()
+		wg.Wait()
+		end()
 	}
+}
+
+// next opens one of the targets for d, and reports whether it is open.
+func (q *succession) next(l *lane, d *duty) bool {
+	t, home, err := q.open(d.stop, l)
+	if err != nil {
+		return false
+	}
+	d.t = t
+	d.home, d.free = either(home, q.homeward())
+	return true
 }
 
 // either is closed when a or b is, or by free.

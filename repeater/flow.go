@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"log/slog"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -74,55 +73,6 @@ var (
 // settleTimeout is how long a settle may outlive a shutdown: a stop between send and settle must not make duplicates.
 const settleTimeout = 10 * time.Second
 
-// run serves the source until ctx ends, then finishes what is in flight, at most for the grace period. It returns when
-// all its goroutines have ended.
-func (f *flow) run(ctx context.Context) {
-	work, cut := afterGrace(ctx, f.grace)
-	defer cut()
-	buried, closeDead := context.WithCancel(work)
-	dead := f.deadLanes(func(l *lane) { l.run(buried, work) }, func(l *lane) (end func()) { return l.keep(work) })
-	var lanes sync.WaitGroup
-	halt, stopLanes := f.laneStop(ctx)
-	for _, l := range f.lanes() {
-		lanes.Go(func() { l.run(halt, work) })
-	}
-	for ctx.Err() == nil && f.halt() == nil {
-		f.attach(ctx, work)
-	}
-	<-ctx.Done()
-	stopLanes()
-	lanes.Wait()
-	closeDead() // the last to end: until here a message may become a dead letter
-	dead()
-}
-
-// attach opens the source and serves one session.
-func (f *flow) attach(ctx, work context.Context) {
-	cfg := f.cfg
-	if f.short >= careful {
-		cfg.Limits.Prefetch = 1
-	}
-	var src adapters.Source
-	home, err := f.gate.open(ctx, f.end, func(ctx context.Context, addresses []string) (_ any, err error) {
-		own := cfg // an abandoned call may still read it
-		own.Addresses = addresses
-		src, err = openBounded(ctx, func() (adapters.Source, error) { return f.adapter.OpenSource(ctx, own, f.source) })
-		return src, err
-	})
-	if err != nil {
-		return
-	}
-	begin := time.Now()
-	switch state := f.serve(ctx, work, home, src, cfg.Limits); {
-	case state == LinkDown && time.Since(begin) < stable:
-		f.short++
-	case state == LinkBlocked:
-		wait(ctx, jittered(f.gate.slow, 0.2))
-	default:
-		f.short = 0
-	}
-}
-
 func (f *flow) lanes() []*lane {
 	var ls []*lane
 	for _, r := range f.routes {
@@ -153,61 +103,6 @@ func (f *flow) share() {
 	}
 }
 
-// serve runs one session: from attach until the source is lost or blocked, home is closed, or ctx ends. It returns the
-// state that it leaves the end in.
-func (f *flow) serve(ctx, work context.Context, home <-chan struct{}, src adapters.Source, limits adapters.Limits) LinkState {
-	s := newSession(src, limits, f.owed)
-	s.whole = f.caps.Settle == adapters.Batch
-	if limits.Prefetch < f.limits.Prefetch {
-		s.renew = time.Now().Add(stable)
-	}
-	work, giveUp := context.WithCancel(work)
-	defer giveUp()
-	rctx, stop := context.WithCancel(ctx)
-	defer stop()
-	s.stopping = func() bool { return ctx.Err() != nil }
-	s.settler = newWorker(func() (over bool) { return f.settleAll(work, s, stop) })
-	looks := []func(){f.probe(rctx, s, stop), f.watchSlow(rctx, s), f.unsettled.calm(rctx, s)}
-	var wg sync.WaitGroup
-	if home != nil {
-		wg.Go(func() { // what is in flight when home is closed is still settled here
-			select {
-			case <-home:
-				stop()
-			case <-rctx.Done():
-			}
-		})
-	}
-	err := f.receiveBounded(rctx, s)
-	state := f.after(rctx, s, err)
-	if state != LinkDown && ctx.Err() == nil { // the connection is there: what is in flight can still be settled
-		defer time.AfterFunc(f.gate.slow, giveUp).Stop()
-	}
-	stop()
-	s.finish()
-	select {
-	case <-s.settler.over:
-	case <-work.Done():
-		s.settler.kick()
-		<-s.settler.over
-	}
-	for _, end := range looks {
-		end()
-	}
-	wg.Wait()
-	orderly := s.cause() == nil
-	s.kill(errOver) // what is answered from now on is nobody's business
-	s.parked.Wait()
-	if closeBounded(src) && orderly {
-		f.unsettled.confirmed()
-	}
-	f.unsettled.ended(s)
-	for _, l := range f.all() {
-		l.purge()
-	}
-	return state
-}
-
 // after decides what the end of the receiving means. A definite answer (no right any more, a message that is larger than
 // allowed) is for an operator to mend; anything else is a lost source.
 func (f *flow) after(ctx context.Context, s *session, err error) LinkState {
@@ -231,17 +126,6 @@ func (f *flow) after(ctx context.Context, s *session, err error) LinkState {
 	f.gate.lost(s.cause())
 	f.end.failed(LinkDown, s.cause())
 	return LinkDown
-}
-
-// receiveBounded is receiveAll, unless the source does not come back from it.
-func (f *flow) receiveBounded(ctx context.Context, s *session) error {
-	var err error
-	if bounded(ctx, func() { err = f.receiveAll(ctx, s) }) {
-		return err
-	}
-	s.kill(errSilentSource)
-	f.log.Error(msgSilent, "call", "receive")
-	return errSilentSource
 }
 
 // receiveAll is step 1. It returns when the source is lost or ctx ends.

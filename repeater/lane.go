@@ -92,14 +92,6 @@ func (l *lane) push(its []*item) {
 	}
 }
 
-// run keeps a target open and sends, and keeps the journal, until stop ends; what is under way then may finish until work
-// ends.
-func (l *lane) run(stop, work context.Context) {
-	end := l.keep(work)
-	l.deliver(stop, work)
-	end()
-}
-
 // keep keeps the lane's part of the journal until end, which closes the lane, or work ends.
 func (l *lane) keep(work context.Context) (end func()) {
 	b := l.store
@@ -117,78 +109,6 @@ func (l *lane) keep(work context.Context) (end func()) {
 		b.marks.kick()
 		<-b.marks.over
 	}
-}
-
-// deliver keeps a target open and sends.
-func (l *lane) deliver(stop, work context.Context) {
-	switch {
-	case l.local:
-		l.replies.watch(stop)
-		return
-	case l.turns != nil:
-		l.deliverInTurn(stop, work)
-		return
-	}
-	for stop.Err() == nil {
-		var t adapters.Target
-		home, err := l.gate.open(stop, l.end, func(ctx context.Context, addresses []string) (_ any, err error) {
-			t, err = l.attach(ctx, addresses)
-			return t, err
-		})
-		if err != nil {
-			return
-		}
-		for l.use(stop, work, home, t) {
-		}
-		closeBounded(t)
-		if l.isFenced() {
-			<-stop.Done()
-		}
-	}
-}
-
-// use sends through t until something fails, home is closed or stop ends, then waits as the failure's fate says. It
-// reports whether t can be used again.
-func (l *lane) use(stop, work context.Context, home <-chan struct{}, t adapters.Target) bool {
-	l.work(l.streak == 0 || l.idle())
-	s := newSending(l, t, l.streak > 0)
-	s.home = home
-	err := s.run(stop, work)
-	l.work(false)
-	if err == nil || stop.Err() != nil {
-		return false
-	}
-	if errors.Is(err, adapters.ErrFenced) {
-		l.end.failed(LinkBlocked, err)
-		l.fence(err)
-		return false
-	}
-	kind := adapters.KindOf(err)
-	if link := fateOf(kind).link; link != LinkUp {
-		l.linkIs(link) // what has not been sent may go elsewhere, before it goes to the journal
-	}
-	if !kind.Definite() || kind == adapters.Permanent && l.keyed() { // X1
-		l.spill(err)
-	}
-	if kind == adapters.Other {
-		l.count.unclassified.Add(1)
-		l.log.Error(msgUnclass, "err", err)
-	}
-	if s.confirmed() {
-		l.streak = 0
-		l.back.reset()
-	}
-	l.streak++
-	f := fateOf(kind)
-	if kind == adapters.Permanent && l.isStuck() {
-		f.pause, f.reopen = pauseSlow, true // what a target takes is partly known from the attach: a new one may take more
-	}
-	l.end.failed(l.linkAfter(f), err)
-	if kind == adapters.Lost {
-		l.gateNow().lost(err)
-	}
-	l.rest(stop, f.pause)
-	return !f.reopen && stop.Err() == nil
 }
 
 // idle reports whether there is nothing to send: then an attached target is all that can be known to work.

@@ -59,27 +59,40 @@ func newSending(l *lane, t adapters.Target, probing bool) *sending {
 	return &sending{l: l, t: t, probing: probing, more: newWorker(nil), again: duplicates(t)}
 }
 
-// run posts until stop ends or something fails, then waits for every receipt, until work ends. What got no answer is
-// back at the head of the lane when it returns. It returns the first failure, nil after a stop.
-func (s *sending) run(stop, work context.Context) error {
+// run posts until stop ends or something fails, then waits for every receipt, until work ends. What got no answer is back at the
+// head of the lane then. When the target never answers it is abandoned, with the goroutine that hangs in it: mine is false
+// then, and another goroutine calls instead.
+func (s *sending) run(stop, work context.Context, instead func()) (mine bool) {
 	post, cancel := context.WithCancel(work)
-	defer cancel()
 	s.cancel = cancel
 	halt := context.AfterFunc(stop, func() {
 		if !s.l.shared && wait(post, postGrace) {
 			cancel()
 		}
 	})
-	defer halt()
-	done := make(chan struct{})
-	go func() {
-		s.exchange(stop, post, work)
-		close(done)
-	}()
-	s.guard(work, done)
-	s.l.again(s.pending)
-	s.l.landed(len(s.pending))
-	return s.failure()
+	over := func() {
+		halt()
+		cancel()
+		s.l.again(s.pending)
+		s.l.landed(len(s.pending))
+	}
+	r := newRelay(func() {
+		s.abandon()
+		over()
+		instead()
+	})
+	unguard := every(work, s.l.cfg.Limits.Confirm, func() (more bool) {
+		if s.overdue(time.Now()) {
+			r.abandon()
+			return false
+		}
+		return true
+	})
+	if mine = r.run(work, func() { s.exchange(stop, post, work) }); mine {
+		unguard()
+		over()
+	}
+	return mine
 }
 
 // exchange is all traffic with the target; it returns when there is none any more.
@@ -100,30 +113,6 @@ func (s *sending) exchange(stop, post, work context.Context) {
 	<-s.more.over
 	fed()
 	endProbe()
-}
-
-// guard waits for the end of the exchange, or abandons it.
-func (s *sending) guard(work context.Context, done <-chan struct{}) {
-	tick := time.NewTicker(s.l.cfg.Limits.Confirm)
-	defer tick.Stop()
-	ended := work.Done()
-	var last <-chan time.Time
-	for {
-		select {
-		case <-done:
-			return
-		case <-ended:
-			ended, last = nil, time.After(closeTimeout)
-		case <-last:
-			s.abandon()
-			return
-		case now := <-tick.C:
-			if s.overdue(now) {
-				s.abandon()
-				return
-			}
-		}
-	}
 }
 
 func (s *sending) overdue(now time.Time) bool {
