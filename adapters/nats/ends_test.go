@@ -127,6 +127,31 @@ func TestReclaimWaitsForPulls(t *testing.T) {
 	}
 }
 
+// When the server gives what was taken back to a connection that it takes for alive, the source is lost at the first newer
+// message, and the next one has all of it in order.
+func TestReclaimNoticesNewerMessages(t *testing.T) {
+	b := newBench(t)
+	b.c.Heartbeat = time.Minute
+	b.c.Limits.Prefetch = 8
+	b.stream(t, jetstream.StreamConfig{Name: "S", Subjects: []string{"s"}})
+	b.publish(t, "s", 0, 4)
+	killed := openSource(t, b.ad, b.c, streamEnd("S", nil))
+	take(t, killed, 4)                                     // and a pull for four more waits, longer than the next source does
+	again := openSource(t, b.ad, b.c, streamEnd("S", nil)) // whose messages go to that pull
+	b.publish(t, "s", 4, 6)
+	ctx, cancel := contextWith(t, 30*time.Second)
+	defer cancel()
+	ds, err := again.Receive(ctx, 8)
+	if wantKind(t, "newer messages first", err, adapters.Lost, "a new message came before 4 "); len(ds) > 0 {
+		t.Errorf("it gave out %s", texts(ds))
+	}
+	killed.c.nc.Close()
+	_ = again.Close()
+	if got := texts(take(t, openSource(t, b.ad, b.c, streamEnd("S", nil)), 6)); got != "0 1 2 3 4 5 " {
+		t.Errorf("the next source: %s", got)
+	}
+}
+
 // Reclaimed messages of more bytes than one pull admits: the server puts one that does not fit any more behind the others.
 func TestReclaimKeepsOrderBeyondAPull(t *testing.T) {
 	b := newBench(t)

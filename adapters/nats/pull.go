@@ -133,6 +133,11 @@ func (s *source) onDelivery(m *natsgo.Msg) {
 	d := adapters.Delivery{Message: &it.msg, Tag: &it.tag, Attempt: int(pos.delivered),
 		SourceID: s.id + strconv.FormatUint(pos.seq, 10)}
 	s.mu.Lock()
+	if err := s.owes(pos); err != nil {
+		s.mu.Unlock()
+		s.spend(err)
+		return
+	}
 	s.held.add(&it.tag)
 	s.keepAlive()
 	s.credit.arrived(it.tag.size)
@@ -144,6 +149,21 @@ func (s *source) onDelivery(m *natsgo.Msg) {
 	s.buf = append(s.buf, d)
 	s.mu.Unlock()
 	s.signal()
+}
+
+// owes looks at a delivery of a source that has taken back what former connections held. A new message before all of that has
+// come means that the server has given it to a connection that is dead, which it has not noticed: then this one is lost, too,
+// and the next takes it back again. s.mu is held.
+func (s *source) owes(pos position) error {
+	switch {
+	case s.owed == 0 || s.err != nil:
+		return nil
+	case pos.delivered > 1:
+		s.owed--
+		return nil
+	}
+	return lost("receive", s.c.at, fmt.Errorf("a new message came before %d that were given out earlier, to a connection of which the server "+
+		"does not know yet that it is gone, or to something else that reads as consumer %s", s.owed, s.consumer))
 }
 
 // item is a message and its tag in one allocation.

@@ -33,6 +33,7 @@ type source struct {
 	head   int
 	held   heldList
 	credit credit
+	owed   int           // deliveries of former connections that have to come again before anything new
 	err    error         // why the source is spent
 	wake   chan struct{} // capacity 1: something for Receive
 	acks   ackRound
@@ -153,7 +154,7 @@ func (s *source) reclaim(ctx context.Context) error {
 		return nil
 	}
 	s.mu.Lock()
-	s.credit.again = info.NumAckPending
+	s.credit.again, s.owed = info.NumAckPending, info.NumAckPending
 	reply, done := s.acks.begin(2, s.inbox)
 	s.mu.Unlock()
 	for _, word := range []string{"-NAK " + s.ackWait.String(), "-NAK"} {
@@ -178,6 +179,7 @@ const patienceForPulls = time.Second
 // pulls whose inbox has gone. With such a pull at its head it would take a released message up, find nobody to give it
 // to, and put it back behind the others; and as long as it takes the connection of a daemon that was killed for alive, it
 // gives the message away there, until the ack wait has passed. So it is asked until no pull waits: this source has none yet.
+// A pull that the server had not read by then is noticed by what comes instead (owes).
 func (s *source) quiesce(ctx context.Context) (*jetstream.ConsumerInfo, error) {
 	for end := time.Now().Add(patienceForPulls); ; {
 		info, err := s.info(ctx)
