@@ -28,20 +28,25 @@ type Question struct {
 	ID, Corr adapters.ID
 	ReplyTo  adapters.Addr
 	Spring   adapters.Value // kafka_correlationId of the request; null where it had none
+	Part     adapters.Value // kafka_replyPartition of the request; null where it had none
 }
 
 // QuestionOf is what m asks. It keeps nothing of m: what is remembered for long must not hold on to a body.
 func QuestionOf(m *adapters.Message) Question {
-	q := Question{ID: cloneID(m.ID), Corr: cloneID(m.Corr), Spring: adapters.Null(), ReplyTo: adapters.Addr{
+	return Question{ID: cloneID(m.ID), Corr: cloneID(m.Corr), Spring: heldHeader(m, springCorr), Part: heldHeader(m, springPartition), ReplyTo: adapters.Addr{
 		Name: strings.Clone(m.ReplyTo.Name), Form: m.ReplyTo.Form, Scope: strings.Clone(m.ReplyTo.Scope),
 	}}
-	switch v, _ := m.Prop(springCorr); v.Type() {
+}
+
+// heldHeader is a copy of the property of m called name, null where there is none, or one of another type than headers have.
+func heldHeader(m *adapters.Message, name string) adapters.Value {
+	switch v, _ := m.Prop(name); v.Type() {
 	case adapters.TString:
-		q.Spring = adapters.String(strings.Clone(v.Str()))
+		return adapters.String(strings.Clone(v.Str()))
 	case adapters.TBytes:
-		q.Spring = adapters.Bytes([]byte(v.Str()))
+		return adapters.Bytes([]byte(v.Str()))
 	}
-	return q
+	return adapters.Null()
 }
 
 func cloneID(id adapters.ID) adapters.ID {
@@ -51,11 +56,17 @@ func cloneID(id adapters.ID) adapters.ID {
 
 // Message is the form in which a journal keeps a Question; QuestionOf reads it.
 func (q Question) Message() *adapters.Message {
-	m := &adapters.Message{ID: q.ID, Corr: q.Corr, ReplyTo: q.ReplyTo}
-	if q.Spring.Type() != adapters.TNull {
-		m.Props = []adapters.Prop{{Name: springCorr, V: q.Spring}}
+	return &adapters.Message{ID: q.ID, Corr: q.Corr, ReplyTo: q.ReplyTo, Props: q.headers(nil)}
+}
+
+// headers appends the reply headers of Spring that the request had to ps.
+func (q *Question) headers(ps []adapters.Prop) []adapters.Prop {
+	for _, p := range [...]adapters.Prop{{Name: springCorr, V: q.Spring}, {Name: springPartition, V: q.Part}} {
+		if p.V.Type() != adapters.TNull {
+			ps = append(ps, p)
+		}
 	}
-	return m
+	return ps
 }
 
 // AskedID and AskedCorr are the message id and the correlation id of the request that Posthouse knows as track. They begin
@@ -117,10 +128,7 @@ func Answer(m *adapters.Message, q *Question, byCorr bool, h Habit) *adapters.Me
 	c := *m
 	c.Corr = q.expected(byCorr, h)
 	c.To, c.ReplyTo, c.Report = q.ReplyTo, adapters.Addr{}, 0
-	c.Props = withoutSpring(m.Props)
-	if q.Spring.Type() != adapters.TNull {
-		c.Props = append(slices.Clip(c.Props), adapters.Prop{Name: springCorr, V: q.Spring})
-	}
+	c.Props = q.headers(slices.Clip(withoutSpring(m.Props)))
 	return &c
 }
 
@@ -139,9 +147,15 @@ func (q *Question) expected(byCorr bool, h Habit) adapters.ID {
 
 // Size is what q takes in memory, in bytes, as an estimate.
 func (q *Question) Size() int {
-	n := len(q.ReplyTo.Name) + len(q.ReplyTo.Scope) + len(q.Spring.Str())
+	n := len(q.ReplyTo.Name) + len(q.ReplyTo.Scope) + len(q.Spring.Str()) + len(q.Part.Str())
 	for _, id := range [...]adapters.ID{q.ID, q.Corr} {
 		n += len(id.S) + len(id.B)
 	}
 	return n
+}
+
+// Placed reports whether m, an Answer, has to go to one partition of its topic: its requester reads only that.
+func Placed(m *adapters.Message) bool {
+	_, ok := m.Prop(springPartition)
+	return ok
 }

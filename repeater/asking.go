@@ -105,7 +105,7 @@ func (l *lane) asked(m *adapters.Message, it *item) *adapters.Message {
 	switch {
 	case it.dead != nil:
 		return m
-	case back != nil && back.Table() && m.To != back.Fixed:
+	case back != nil && back.Table() && (m.To != back.Fixed || bridge.Placed(m)):
 		m.Dest = m.To.Name
 		return m
 	case b == nil:

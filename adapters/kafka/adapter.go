@@ -61,7 +61,7 @@ func (*Adapter) Capabilities(c adapters.Config) adapters.Capabilities {
 	return adapters.Capabilities{
 		Sources: []adapters.Form{adapters.Topic}, Targets: []adapters.Form{adapters.Topic},
 		Settle: adapters.Prefix, SettleConfirmed: true, Attempts: adapters.CountNone, Order: adapters.OrderPerKey,
-		Dynamic: true, Durable: true, Target: adapters.ClassTx, Source: adapters.SourcePosition,
+		Directed: true, Dynamic: true, Durable: true, Target: adapters.ClassTx, Source: adapters.SourcePosition,
 		Headers: headers(c.Options.String(keyConvention, plainConvention)),
 	}
 }

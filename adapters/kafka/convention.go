@@ -12,7 +12,7 @@ import (
 )
 
 // plain is the convention of a broker for which none is written: headers are what they are.
-const plainConvention = "plainConvention"
+const plainConvention = "plain"
 
 func conventions() []string {
 	return []string{plainConvention, adapters.ConventionSpring, adapters.ConventionCloudEvents, adapters.ConventionConnect}

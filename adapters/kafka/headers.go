@@ -20,6 +20,7 @@ const (
 	headerContentEncoding = "content-encoding"
 	headerSpringCorr      = "kafka_correlationId"
 	headerSpringReply     = "kafka_replyTopic"
+	headerSpringPartition = "kafka_replyPartition" // int32, big endian
 	headerSpringTypes     = "spring_json_header_types"
 	headerCreated         = "posthouse-created"
 	prefixCE              = "ce_"
@@ -58,6 +59,7 @@ type wire struct {
 	headers    []sarama.RecordHeader
 	time       time.Time // zero = the record has none
 	topic      string    // set by a target
+	chosen     choice    // its partition, if its requester has chosen one
 	text       []byte    // of names and values that encode writes: one piece of memory for all
 }
 

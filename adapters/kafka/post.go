@@ -27,7 +27,8 @@ type letter struct {
 	index  int
 	size   int64
 	sticky int32 // partition of messages without a key, modulo their number
-	alone  bool  // has the whole window: see isolate
+	chosen choice
+	alone  bool // has the whole window: see isolate
 }
 
 // A batch is one Post and its receipt.
@@ -95,7 +96,7 @@ func (t *target) post(ctx context.Context, l *letter, m *adapters.Message) error
 // hand gives one record to the producer. The letter comes back through answered.
 func (t *target) hand(l *letter, w wire) error {
 	p := w.produced()
-	p.Topic, p.Metadata = w.topic, l
+	p.Topic, p.Metadata, l.chosen = w.topic, l, w.chosen
 	select {
 	case t.producer.Input() <- p:
 		return nil
@@ -204,8 +205,10 @@ func (b *batch) isolate(ctx context.Context, i int) error {
 	again := &batch{t: t, letters: []letter{{index: 0, sticky: b.letters[i].sticky, alone: true}}, posted: time.Now(),
 		answer: make(chan struct{}), open: 1, errs: []error{errOpen}}
 	again.letters[0].batch = again
-	w := encode(b.ms[i], t.now(), t.spring)
-	w.topic = t.named(b.ms[i])
+	w, err := t.write(b.ms[i])
+	if err != nil {
+		return err
+	}
 	if err := t.hand(&again.letters[0], w); err != nil {
 		return err
 	}

@@ -55,6 +55,9 @@ func (t *sender) write(m *adapters.Message) (wire, error) {
 	if w.topic, err = t.topicOf(m); err != nil {
 		return w, err
 	}
+	if err := t.place(&w, m); err != nil {
+		return w, err
+	}
 	if n := w.size(); n > t.maxSize {
 		return w, &adapters.Error{Op: "send", Addr: t.addr, Kind: adapters.Permanent,
 			Err: fmt.Errorf("%w: it has %d bytes with its headers, and at most %d are taken (max.message.bytes of the topic, max_message_size of the route)",

@@ -221,7 +221,11 @@ func (l *loader) message(w wire) error {
 	if err != nil {
 		return err
 	}
-	if w.key == nil {
+	switch {
+	case w.chosen.made:
+		l.add(slot{w.topic, w.chosen.partition}, w)
+		return nil
+	case w.key == nil:
 		l.add(t.keyless, w)
 		return nil
 	}

@@ -41,7 +41,7 @@ func (*Adapter) Capabilities(c adapters.Config) adapters.Capabilities {
 	return adapters.Capabilities{
 		Sources: []adapters.Form{adapters.Stream}, Targets: []adapters.Form{adapters.Subject},
 		Settle: adapters.Each, SettleConfirmed: true, Attempts: adapters.CountEach,
-		Order: adapters.OrderPerAddress, Dynamic: true, Durable: true,
+		Order: adapters.OrderPerAddress, Directed: true, Dynamic: true, Durable: true,
 		Target: adapters.ClassWindow, Source: adapters.SourcePosition,
 		Headers: headers(c.Options.Bool(keyTTL, false)),
 	}

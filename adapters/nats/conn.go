@@ -35,10 +35,11 @@ type conn struct {
 	kill context.CancelCauseFunc
 
 	once   sync.Once
-	answer func(*natsgo.Msg)           // takes what comes to the end's own part of the shared inbox; never changes after attach
-	denied atomic.Pointer[func(error)] // what to do with a permission violation
-	asked  atomic.Pointer[string]      // the subject of the API that was asked last
-	own    atomic.Pointer[[]string]    // the other subjects that it publishes to
+	answer func(*natsgo.Msg)                 // takes what comes to the end's own part of the shared inbox; never changes after attach
+	denied atomic.Pointer[func(error)]       // what to do with a permission violation
+	asked  atomic.Pointer[string]            // the subject of the API that was asked last
+	own    atomic.Pointer[[]string]          // the other subjects that it publishes to
+	also   atomic.Pointer[func(string) bool] // whether it publishes to a subject just now; nil before onUse
 }
 
 // connect tries the addresses in order, once, and returns the first connection. In-process servers are reached without
@@ -108,9 +109,15 @@ func (c *conn) onAnswer(f func(*natsgo.Msg)) (inbox string) {
 // them.
 func (c *conn) publishes(subjects ...string) { c.own.Store(&subjects) }
 
+// onUse sets who knows of further subjects that the end publishes to.
+func (c *conn) onUse(f func(subject string) bool) { c.also.Store(&f) }
+
 // uses reports whether a refusal of subject is the end's business.
 func (c *conn) uses(subject string) bool {
 	if asked := c.asked.Load(); asked != nil && *asked == subject {
+		return true
+	}
+	if also := c.also.Load(); also != nil && (*also)(subject) {
 		return true
 	}
 	own := c.own.Load()

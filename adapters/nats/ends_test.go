@@ -459,7 +459,7 @@ func TestReadAnswer(t *testing.T) {
 		{`hello`, adapters.Transient, false},
 		{`{}`, adapters.Transient, false},
 	} {
-		err := g.read(&natsgo.Msg{Data: []byte(tc.data)})
+		err := g.read(&natsgo.Msg{Data: []byte(tc.data)}, way{})
 		if (err == nil) != tc.ok || err != nil && adapters.KindOf(err) != tc.want {
 			t.Errorf("%s: %v (%v), want %v", tc.data, err, adapters.KindOf(err), tc.want)
 		}

@@ -19,7 +19,10 @@
 //
 // Published with a reply address, many at a time, each answered by the stream. Track.ID travels as Nats-Msg-Id, so the
 // stream drops an id that it has seen within its duplicate window; an answer that says "duplicate" is a confirmation,
-// and is counted (Duplicates).
+// and is counted (Duplicates). A message with a destination of its own (Message.Dest: a reply whose request named it) goes to
+// the stream that takes that subject; where none does, and to inboxes, it is published to whoever listens: confirmed means then
+// that somebody did, and that the server has handed it to that connection, not that it is stored. Where nobody listens it is
+// Permanent with ErrGone. Repeats of such a message are not recognised.
 //
 // # Order
 //
@@ -37,7 +40,8 @@
 //
 // Header values are text without line breaks and without blanks at the ends; names are tokens (RFC 9110, 5.6.2); the
 // order of headers with different names is lost. There is no reply address: JetStream uses NATS' reply subject for its
-// own answers, so ReplyTo travels in Posthouse's own header. A message larger than Limits.MaxSize at the head of a
+// own answers, and does not store that of a requester, so ReplyTo travels in Posthouse's own header, and nats.Request at a
+// subject of a stream gets the stream's answer. A message larger than Limits.MaxSize at the head of a
 // source is never fetched: Receive then returns an error of Kind Permanent, and the message stays in its stream.
 // Streams are made only if asked (create: true). Such a stream is a queue: files on disk, WorkQueue retention (a
 // settled message is gone, and one consumer reads it), discard new (a full stream refuses and drops nothing). With keep it

@@ -1,9 +1,7 @@
 package nats
 
 import (
-	"bytes"
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"strconv"
@@ -18,7 +16,7 @@ import (
 	"github.com/posthouse/posthouse/adapters"
 )
 
-// A target publishes to one subject. Every message on its way has a slot; the answer comes back to a subject that names
+// A target publishes to one subject, or where a message says (Message.Dest). Every message on its way has a slot; the answer comes back to a subject that names
 // the slot and how often it was used, so an answer can only ever count for its own message.
 type target struct {
 	c     *conn
@@ -45,6 +43,7 @@ type slot struct {
 	receipt *receipt // nil = free
 	index   int      // of the message in its batch
 	use     uint32
+	to      way
 }
 
 var (
@@ -66,6 +65,7 @@ func attachTarget(ctx context.Context, c *conn) (*target, error) {
 	t.most = min(c.peer.MaxSize, c.cfg.Limits.MaxSize)
 	t.inbox = c.onAnswer(t.onAnswer)
 	c.onDenied(t.onDenied)
+	c.onUse(t.flies)
 	context.AfterFunc(c.gone, func() { t.spend(c.lostNow("send")) })
 	return t, nil
 }
@@ -128,7 +128,7 @@ func (t *target) Post(ctx context.Context, ms []*adapters.Message) (adapters.Rec
 		close(r.done)
 	}
 	for i, m := range ms {
-		wire, err := t.wire(ctx, m)
+		wire, to, err := t.wire(ctx, m)
 		if adapters.KindOf(err) == adapters.Permanent {
 			t.mu.Lock()
 			r.answer(i, err)
@@ -140,7 +140,7 @@ func (t *target) Post(ctx context.Context, ms []*adapters.Message) (adapters.Rec
 			n, err = t.room(ctx)
 		}
 		if err == nil {
-			err = t.publish(wire, n, r, i)
+			err = t.publish(wire, slot{receipt: r, index: i, to: to}, n)
 		}
 		if err != nil && (i == 0 || adapters.KindOf(err) == adapters.Lost) {
 			return nil, err
@@ -163,10 +163,10 @@ func (t *target) abandon(r *receipt, i int, err error) {
 }
 
 // wire makes the message for the client, or says why NATS cannot carry it.
-func (t *target) wire(ctx context.Context, m *adapters.Message) (*natsgo.Msg, error) {
-	subject, most, err := t.subjectOf(ctx, m)
+func (t *target) wire(ctx context.Context, m *adapters.Message) (*natsgo.Msg, way, error) {
+	to, err := t.wayOf(ctx, m)
 	if err != nil {
-		return nil, err
+		return nil, to, err
 	}
 	h, err := encode(m, t.ttl)
 	if err == nil {
@@ -179,15 +179,15 @@ func (t *target) wire(ctx context.Context, m *adapters.Message) (*natsgo.Msg, er
 		if len(h) > 0 {
 			size += len("NATS/1.0\r\n\r\n")
 		}
-		if int64(size) > most {
+		if int64(size) > to.most {
 			err = fmt.Errorf("%w: %d bytes with headers, and at most %d go through here (max_payload of the server, max_msg_size of the stream, max_message_size of the route)",
-				adapters.ErrTooLarge, size, most)
+				adapters.ErrTooLarge, size, to.most)
 		}
 	}
 	if err != nil {
-		return nil, &adapters.Error{Op: "send", Addr: t.c.at, Kind: adapters.Permanent, Err: err}
+		return nil, to, &adapters.Error{Op: "send", Addr: t.c.at, Kind: adapters.Permanent, Err: err}
 	}
-	return &natsgo.Msg{Subject: subject, Header: h, Data: m.Body.Data}, nil
+	return &natsgo.Msg{Subject: to.subject, Header: h, Data: m.Body.Data}, to, nil
 }
 
 // room waits for a free slot. A server that answers nothing for as long as Limits.Confirm is given up.
@@ -253,20 +253,22 @@ func (t *target) silent() error {
 	return t.reason()
 }
 
-// publish puts one message on the wire.
-func (t *target) publish(m *natsgo.Msg, n int, r *receipt, index int) error {
+// publish puts one message on the wire; own is what its slot, the n-th, has to know.
+func (t *target) publish(m *natsgo.Msg, own slot, n int) error {
 	t.mu.Lock()
 	if t.err != nil {
 		defer t.mu.Unlock()
 		return t.err
 	}
-	s := &t.slots[n]
-	s.receipt, s.index = r, index
-	s.use++
-	m.Reply = replySubject(t.inbox, n, s.use)
+	own.use = t.slots[n].use + 1
+	t.slots[n] = own
+	m.Reply = replySubject(t.inbox, n, own.use)
 	t.flying++
 	t.mu.Unlock()
 	err := t.c.nc.PublishMsg(m)
+	if err == nil && own.to.core {
+		return t.follow(m.Reply)
+	}
 	if err == nil {
 		return nil
 	}
@@ -290,71 +292,6 @@ func replySubject(inbox string, n int, use uint32) string {
 	return string(b)
 }
 
-// onAnswer runs on the goroutine of the connection's subscription.
-func (t *target) onAnswer(m *natsgo.Msg) {
-	left, right, _ := strings.Cut(m.Subject[len(t.inbox):], ".")
-	n, err1 := strconv.Atoi(left)
-	use, err2 := strconv.ParseUint(right, 10, 32)
-	if err1 != nil || err2 != nil {
-		return
-	}
-	fate := t.read(m)
-	t.answered.Store(time.Now().UnixNano())
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	if n < 0 || n >= len(t.slots) || t.slots[n].receipt == nil || t.slots[n].use != uint32(use) {
-		return
-	}
-	t.finish(n, fate)
-	t.settleDenied()
-}
-
-// read makes a fate of the stream's answer (ADR-8, ADR-22): nil is stored, or stored before.
-func (t *target) read(m *natsgo.Msg) error {
-	if len(m.Data) == 0 && t.c.at.Dynamic {
-		t.unmet() // before it is sent again somebody looks whether the stream is still there
-		return &adapters.Error{Op: "send", Addr: t.c.at, Kind: adapters.Transient, Err: natsgo.ErrNoResponders}
-	}
-	if len(m.Data) == 0 {
-		return fail("send", t.c.at, natsgo.ErrNoResponders)
-	}
-	if !stored(m.Data) {
-		return t.readSlowly(m.Data)
-	}
-	if storedBefore(m.Data) {
-		t.duplicates.Add(1)
-	}
-	return nil
-}
-
-// stored reports whether an answer is plainly that of a stream that has the message.
-func stored(answer []byte) bool {
-	return bytes.HasPrefix(answer, []byte(`{"stream":`)) && !bytes.Contains(answer, []byte(`"error":`))
-}
-
-func storedBefore(answer []byte) bool {
-	return bytes.Contains(answer, []byte(`"duplicate":true`)) || bytes.Contains(answer, []byte(`"duplicate": true`))
-}
-
-func (t *target) readSlowly(data []byte) error {
-	var a struct {
-		Error     *jetstream.APIError `json:"error"`
-		Stream    string              `json:"stream"`
-		Duplicate bool                `json:"duplicate"`
-	}
-	switch err := json.Unmarshal(data, &a); {
-	case err == nil && a.Error != nil:
-		return fail("send", t.c.at, a.Error)
-	case err == nil && a.Stream != "":
-		if a.Duplicate {
-			t.duplicates.Add(1)
-		}
-		return nil
-	}
-	return &adapters.Error{Op: "send", Addr: t.c.at, Kind: adapters.Transient,
-		Err: errors.New("an answer that is none of a stream: somebody else answers on this subject")}
-}
-
 // finish gives a slot's message its fate and frees the slot. t.mu is held.
 func (t *target) finish(n int, fate error) {
 	s := &t.slots[n]
@@ -362,7 +299,7 @@ func (t *target) finish(n int, fate error) {
 		return
 	}
 	s.receipt.answer(s.index, fate)
-	s.receipt = nil
+	s.receipt, s.to = nil, way{}
 	t.flying--
 	t.free = append(t.free, n)
 	t.signal()
@@ -375,7 +312,7 @@ func (t *target) onDenied(err error) {
 		t.spend(fail("send", t.c.at, err))
 		return
 	}
-	if t.silenced(err) {
+	if t.silenced(err) || t.notThere(err) {
 		return
 	}
 	t.mu.Lock()

@@ -34,9 +34,10 @@ type trunk struct {
 	gone context.Context
 	kill context.CancelCauseFunc
 
-	claims map[string]bool // guarded by pool.mu
-	doubt  atomic.Bool     // it is suspect, and being asked
-	heard  atomic.Int64    // time of the last round trip, UnixNano
+	claims map[string]bool       // guarded by pool.mu
+	doubt  atomic.Bool           // it is suspect, and being asked
+	denial atomic.Pointer[error] // the last permission violation that the ends have heard of
+	heard  atomic.Int64          // time of the last round trip, UnixNano
 
 	mu   sync.RWMutex
 	last int
@@ -195,6 +196,7 @@ func (tr *trunk) onError(_ *natsgo.Conn, _ *natsgo.Subscription, err error) {
 				(*f)(err)
 			}
 		}
+		tr.denial.Store(&err)
 	default:
 		tr.kill(err)
 	}
@@ -208,6 +210,13 @@ func subjectOf(err error) string {
 		return ""
 	}
 	return subject
+}
+
+// told reports whether the ends have heard of every permission violation that was read from the connection. The library
+// notes one before it reads on, and reports it later.
+func (tr *trunk) told() bool {
+	last, heard := tr.nc.LastError(), tr.denial.Load()
+	return !errors.Is(last, natsgo.ErrPermissionViolation) || heard != nil && *heard == last
 }
 
 // concerned are the ends that use a subject; all, where it is not known.
