@@ -1,7 +1,9 @@
 package examples
 
 import (
+	"bytes"
 	"context"
+	byteorder "encoding/binary"
 	"fmt"
 	"strings"
 	"sync"
@@ -201,4 +203,86 @@ func TestRequestReplyAMQPKafka(t *testing.T) {
 	}
 	wantReplies(t, got, func(n int) any { return fmt.Sprint("c-", n) })
 	d.stop()
+}
+
+// desk brings questions from Kafka to Artemis; the requesters there have reply topics of their own.
+const desk = `version: 1
+brokers:
+  kafka: { type: kafka, addresses: ["KAFKA"], group: NAME CONVENTION }
+  berlin: { type: amqp, dialect: artemis, addresses: ["BERLIN"], credentials: { user: USER, password: { env: PW } } }
+spool: { dir: SPOOL }
+admin: { listen: 127.0.0.1:0 }
+bridges:
+  - name: desk
+    losses: accept
+    request: { from: { broker: kafka, topic: NAME.ask }, to: { broker: berlin, queue: NAME.ask } }
+    reply: { from: { broker: berlin, queue: NAME.back }, to: { broker: kafka, topic: NAME.rest, allow: ["NAME.replies.*"] } }
+`
+
+// TestRequestReplyFromKafka: requesters as Spring's ReplyingKafkaTemplate makes them (reply topic, partition, and a correlation
+// id of 16 bytes) get each its replies, where the broker is said to have them and where it is not; a topic that the file does
+// not allow, and one that is not there, are set aside.
+func TestRequestReplyFromKafka(t *testing.T) {
+	for name, convention := range map[string]string{"Plain": "", "Spring": ", convention: spring"} {
+		t.Run(name, func(t *testing.T) {
+			kafka, there := broker.Need(t, broker.Kafka), broker.Need(t, broker.Artemis2)
+			u := "desk" + unique()
+			for topic, partitions := range map[string]int32{".ask": 1, ".rest": 1, ".replies.a": 3, ".replies.b": 1} {
+				createPartitions(t, kafka, u+topic, partitions)
+				deleteTopicAtEnd(t, kafka, u+topic)
+			}
+			emptyAtEnd(t, there, u+".ask", u+".back")
+			file := written(t, desk, "KAFKA", kafka, "CONVENTION", convention, "BERLIN", host(t, there), "USER", broker.User, "SPOOL", t.TempDir(), "NAME", u)
+			d := run(t, file, testPassword())
+			dialArtemis(t, there).respond(u+".ask", true)
+			var rs []*kgo.Record
+			for n := range volume {
+				rs = append(rs, springRequest(n, u+".replies.a", 2), springRequest(n, u+".replies.b", -1))
+			}
+			rs = append(rs, springRequest(0, u+".ask", -1), springRequest(1, u+".replies.gone", -1), springRequest(2, "", -1))
+			produce(t, kafka, u+".ask", rs)
+			wantSpring(t, consume(t, kafka, u+".replies.a", volume), 0, 2)
+			wantSpring(t, consume(t, kafka, u+".replies.b", volume), 0, 0)
+			wantSpring(t, consume(t, kafka, u+".rest", 1), 2, 0)
+			for route, reason := range map[string]string{"desk.request": "target-not-allowed", "desk.reply": "target-gone"} {
+				d.await(reason, func() bool {
+					return d.metric("posthouse_route_dead_lettered_messages_total", fmt.Sprintf("reason=%q", reason), fmt.Sprintf("route=%q", route)) == 1
+				})
+			}
+			d.stop()
+		})
+	}
+}
+
+// springRequest is question n; no topic means no reply address, and a negative partition none.
+func springRequest(n int, topic string, partition int32) *kgo.Record {
+	r := &kgo.Record{Value: fmt.Appendf(nil, "question %d", n), Headers: []kgo.RecordHeader{{Key: "kafka_correlationId", Value: springID(n)}}}
+	if topic != "" {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "kafka_replyTopic", Value: []byte(topic)})
+	}
+	if partition >= 0 {
+		r.Headers = append(r.Headers, kgo.RecordHeader{Key: "kafka_replyPartition", Value: byteorder.BigEndian.AppendUint32(nil, uint32(partition))})
+	}
+	return r
+}
+
+// springID is 16 bytes that are no text.
+func springID(n int) []byte {
+	return byteorder.BigEndian.AppendUint64(bytes.Repeat([]byte{0xff}, 8), uint64(n))
+}
+
+// wantSpring checks replies to questions from one on, in one partition.
+func wantSpring(t *testing.T, rs []*kgo.Record, from int, partition int32) {
+	t.Helper()
+	seen := map[int]bool{}
+	for _, r := range rs {
+		var n int
+		if _, err := fmt.Sscanf(string(r.Value), "re: question %d", &n); err != nil || n < from || seen[n] {
+			t.Errorf("%s: %q: %v, twice: %v", r.Topic, r.Value, err, seen[n])
+		}
+		seen[n] = true
+		if id := recordHeaders(r)["kafka_correlationId"]; id != string(springID(n)) || r.Partition != partition {
+			t.Errorf("%s: reply to %d: id %x, partition %d", r.Topic, n, id, r.Partition)
+		}
+	}
 }

@@ -92,12 +92,17 @@ func password(t *testing.T, address string) string {
 // createTopic makes a topic with one partition.
 func createTopic(t *testing.T, address, topic string) {
 	t.Helper()
+	createPartitions(t, address, topic, 1)
+}
+
+func createPartitions(t *testing.T, address, topic string, n int32) {
+	t.Helper()
 	c, err := kgo.NewClient(kgo.SeedBrokers(address))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer c.Close()
-	if _, err := kadm.NewClient(c).CreateTopic(testContext(t), 1, 1, nil, topic); err != nil {
+	if _, err := kadm.NewClient(c).CreateTopic(testContext(t), n, 1, nil, topic); err != nil {
 		t.Fatal(err)
 	}
 }
