@@ -114,13 +114,13 @@ func (t *replies) find(p *parcel) found {
 	defer t.mu.Unlock()
 	e := t.asked[track]
 	if !ok || e == nil {
-		t.count.late("unasked")
+		t.count.late(unasked)
 		return found{err: errUnasked}
 	}
 	f := found{e: e, byCorr: byCorr}
 	switch {
 	case !t.bridge.Many && e.by != nil && e.by != p && !e.by.s.isDead():
-		t.count.late("unasked")
+		t.count.late(unasked)
 		return found{err: errAnswered}
 	case e.state == askedLate:
 		t.count.late(string(t.bridge.Late))

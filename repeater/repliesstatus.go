@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+
+	"github.com/posthouse/posthouse/routes"
 )
 
 // BridgeStatus is one bridge that keeps a table.
@@ -38,6 +40,9 @@ func newBridgeMetrics(reg prometheus.Registerer) *bridgeMetrics {
 	}
 }
 
+// unasked is the action for replies that nobody asked for, or for another.
+const unasked = "unasked"
+
 // bridgeCounts are the counters of one bridge.
 type bridgeCounts struct {
 	name                           string
@@ -50,6 +55,9 @@ type bridgeCounts struct {
 }
 
 func (m *bridgeMetrics) of(name string) *bridgeCounts {
+	for _, action := range []string{string(routes.LateDeadLetter), string(routes.LateDeliver), string(routes.LateDrop), unasked} {
+		m.late.WithLabelValues(name, action) // so that the first one is an increase
+	}
 	return &bridgeCounts{
 		name: name, m: m, requests_: m.requests.WithLabelValues(name), timedOut: m.timeouts.WithLabelValues(name), trip: m.trips.WithLabelValues(name),
 	}
