@@ -257,7 +257,7 @@ func (j *journal) status() *SpoolStatus {
 	}
 	st := s.Stats()
 	out.Bytes, out.Segments, out.Free, out.Damaged, out.Orphans = st.Bytes, st.Segments, st.Free, st.Damaged, j.orphans()
-	out.State = stateWord(st.State, closed)
+	out.State, out.Busy = stateWord(st.State, closed), st.Busy.Seconds()
 	if st.Cause != nil {
 		out.Error = st.Cause.Error()
 	}

@@ -93,6 +93,8 @@ type KeeperOptions struct {
 	Load func(text []byte) (*routes.Table, routes.Findings, error) // as the daemon reads its file
 	Took func(*routes.Table)                                       // called with each table that runs from now on; nil = nobody wants to know
 	Log  *slog.Logger                                              // nil = discard
+
+	Trying func() (over func()) // called when another configuration is about to be tried, over when that has ended; nil = nobody wants to know
 }
 
 // A Keeper changes the configuration of a Repeater: as a whole, or not at all. It is safe for concurrent use.
@@ -241,6 +243,9 @@ func (k *Keeper) Apply(a Ask) (Outcome, error) {
 	}
 	if a.Match != "" && a.Match != k.Status().ETag() {
 		return Outcome{Config: k.Status()}, fmt.Errorf("%w: it is %s by now", ErrMatch, k.Status().ETag())
+	}
+	if k.opts.Trying != nil && !a.DryRun {
+		defer k.opts.Trying()()
 	}
 	how, text, err := byReload, []byte(nil), error(nil)
 	if a.Generation != 0 {

@@ -17,6 +17,8 @@ type SpoolStatus struct {
 	Oldest   *time.Time `json:"oldest_message_at,omitempty"`
 	Orphans  []Orphan   `json:"orphans"`
 	Recovery *Recovery  `json:"recovery,omitempty"` // what the last start found
+
+	Busy float64 `json:"writer_busy_seconds,omitempty"` // how long the writer has been at the batch in hand
 }
 
 // An Orphan is a lane of the journal that is not in the file. It is kept until it is purged by name.

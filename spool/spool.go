@@ -101,6 +101,8 @@ type Spool struct {
 	closed  chan struct{} // Close was called
 	ended   chan struct{} // the writer has ended
 	unsure  atomic.Bool   // Close does not call the journal clean
+	made    time.Time     // when the clock of turn began
+	turn    atomic.Int64  // when the writer took up what it is at, in nanoseconds since made; 0 while it waits for work
 	reading sync.WaitGroup
 
 	mu         sync.Mutex
@@ -196,6 +198,7 @@ func Open(ctx context.Context, o Options) (*Spool, *RecoveryReport, error) {
 	}
 	s := &Spool{
 		opts: o, fs: o.FS, owner: ownerHash(o.Owner), lanes: make(map[string]*Lane), reserved: make(map[string]bool),
+		made: time.Now(),
 		kick: make(chan struct{}, 1), closed: make(chan struct{}), ended: make(chan struct{}),
 	}
 	report, err := s.open(ctx)

@@ -3,6 +3,7 @@ package spool
 import (
 	"cmp"
 	"slices"
+	"time"
 )
 
 // State says what the journal can do.
@@ -40,6 +41,8 @@ type Stats struct {
 	Appends uint64 // records appended since Open
 	Syncs   uint64 // syncs of batches and segments since Open
 	Copied  uint64 // records copied forward since Open, so that the segments they were in can be used again
+
+	Busy time.Duration // how long the writer has been at the batch, or the piece of housekeeping, in hand; 0 while it waits for work
 }
 
 // Stats returns what the journal holds now.
@@ -47,7 +50,7 @@ func (s *Spool) Stats() Stats {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	t := Stats{State: s.state, Cause: s.cause, Epoch: s.epoch, Segments: len(s.segs), Free: len(s.free),
-		Appends: s.appends, Syncs: s.syncs, Copied: s.copied}
+		Appends: s.appends, Syncs: s.syncs, Copied: s.copied, Busy: s.busy()}
 	for _, g := range s.segs {
 		t.Bytes += g.slot.size
 		if g.hurt {
@@ -58,6 +61,15 @@ func (s *Spool) Stats() Stats {
 		t.Bytes += f.size
 	}
 	return t
+}
+
+// busy is how long the writer has been at what it is at.
+func (s *Spool) busy() time.Duration {
+	since := s.turn.Load()
+	if since == 0 {
+		return 0
+	}
+	return time.Since(s.made) - time.Duration(since-1)
 }
 
 // LaneStats describes a lane at one moment.

@@ -14,6 +14,7 @@ func (s *Spool) write() {
 	defer close(s.ended)
 	for {
 		s.linger()
+		s.turn.Store(1 + int64(time.Since(s.made)))
 		again := s.copyForward()
 		b, closing := s.take()
 		if b != nil {
@@ -23,8 +24,10 @@ func (s *Spool) write() {
 		}
 		if closing {
 			s.finish()
+			s.turn.Store(0)
 			return
 		}
+		s.turn.Store(0)
 		s.rest(again)
 	}
 }

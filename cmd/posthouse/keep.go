@@ -67,11 +67,13 @@ func again(how daemonFile, text []byte, ks routes.Kinds) (*routes.Table, routes.
 	return p, fs, err
 }
 
-// keep serves the wishes for another configuration that come by signal, or with watch from the file itself, until ctx ends.
-func keep(ctx context.Context, k *repeater.Keeper, hup <-chan os.Signal, watch bool) {
+// keep tells boss when the daemon is ready, and serves the wishes for another configuration that come by signal, or with
+// watch from the file itself, until ctx ends.
+func keep(ctx context.Context, k *repeater.Keeper, boss manager, hup <-chan os.Signal, watch bool) {
 	if k.Begin(ctx) != nil {
 		return
 	}
+	boss.tell(boss.to.Ready())
 	var wg sync.WaitGroup
 	wg.Go(func() { k.Watch(ctx, watch) })
 	for ctx.Err() == nil {

@@ -20,6 +20,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/posthouse/posthouse/internal/failpoint"
+	"github.com/posthouse/posthouse/internal/systemd"
 	"github.com/posthouse/posthouse/repeater"
 	"github.com/posthouse/posthouse/repeater/admin"
 	"github.com/posthouse/posthouse/routes"
@@ -100,9 +101,16 @@ func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.O
 	if err != nil {
 		return environment(err)
 	}
+	to, err := systemd.Open(os.Getenv)
+	if err != nil {
+		return fail(exitEnvironment, err)
+	}
+	boss := manager{to, o.Log}
+	defer boss.attend(ctx, rep.Status)()
 	keeper := repeater.NewKeeper(rep, repeater.KeeperOptions{
 		File: how.file, Text: how.text, Load: func(text []byte) (*routes.Table, routes.Findings, error) { return again(how, text, ks) },
-		Took: func(t *routes.Table) { setLevel(level, t.Admin) },
+		Took:   func(t *routes.Table) { setLevel(level, t.Admin) },
+		Trying: boss.reloading,
 	})
 	srv, err := admin.Listen(table.Admin.Listen, admin.Options{
 		Status: rep.Status, Metrics: reg, Bulk: bulk, Families: rep.WriteFamilies, Requests: rep.Requests(),
@@ -117,7 +125,7 @@ func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.O
 	defer signal.Stop(hup)
 	kctx, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
-	wg.Go(func() { keep(kctx, keeper, hup, how.watch) })
+	wg.Go(func() { keep(kctx, keeper, boss, hup, how.watch) })
 	err = spoolAdvice(runBoth(ctx, rep, srv), table, o.Name)
 	stop()
 	wg.Wait()
