@@ -10,6 +10,7 @@ TAGS        = -tags ibmmq
 export CGO_CFLAGS  := $(or $(CGO_CFLAGS),-g -O2) -I$(CURDIR)/internal/mqi/include
 export CGO_LDFLAGS := $(or $(CGO_LDFLAGS),-g -O2) -Wl,--as-needed
 
+.DEFAULT_GOAL := test
 .PHONY: build test lint check bench bench-spool brokers mutants crash faults
 
 # make test: all tests, with every broker that can be had here; one line per broker at the end.
@@ -60,3 +61,6 @@ faults:
 # make crash: 100,000 power failures of a disk in memory, in half a minute on two processors.
 crash:
 	$(GO) test ./spool -count=1 -run 'TestCrashSeeds$$' -v -args -seeds 100000
+
+# make release, make man, make packages, make image, make chart
+include packaging/release.mk

@@ -63,6 +63,9 @@ type Options struct {
 }
 
 // Errors that a caller acts on; they are wrapped with the cause.
+// Format is the version of the format that a journal is written in. Older ones are read, newer ones refused (ErrVersion).
+const Format = version
+
 var (
 	// ErrFull: no room for records. The append was not done. Done marks still work and make room.
 	ErrFull = errors.New("journal is full")

@@ -20,9 +20,6 @@ import (
 	"github.com/posthouse/posthouse/routes/yamltree"
 )
 
-// version is set by the release build.
-var version = "dev"
-
 // Exit codes (docs/operating: 0 ok, 1 run time, 2 configuration or usage, 3 environment).
 const (
 	exitRuntime     = 1
@@ -204,20 +201,6 @@ func printJSON(w io.Writer, v any) error {
 	enc := json.NewEncoder(w)
 	enc.SetEscapeHTML(false)
 	return enc.Encode(v)
-}
-
-func versionCommand() *cobra.Command {
-	return &cobra.Command{
-		Use: "version", Short: "Print the version and the kinds of brokers that are built in", Args: cobra.NoArgs,
-		Example: "  posthouse version",
-		RunE: func(c *cobra.Command, _ []string) error {
-			fmt.Fprintf(c.OutOrStdout(), "posthouse %s\n", version)
-			for _, a := range all.Adapters() {
-				fmt.Fprintf(c.OutOrStdout(), "  %s\n", a.Kind())
-			}
-			return nil
-		},
-	}
 }
 
 func completionCommand() *cobra.Command {

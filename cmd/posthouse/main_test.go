@@ -8,6 +8,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -166,7 +167,7 @@ func TestConfigFromEnvironment(t *testing.T) {
 
 func TestVersion(t *testing.T) {
 	r := posthouse(t, "version")
-	r.want(t, 0, "posthouse "+version, "\n  amqp\n", "\n  kafka\n", "\n  nats\n")
+	r.want(t, 0, "posthouse "+version+"\n", "\ncommit    ", "\ngo        "+runtime.Version()+" ", "\nspool     format 1\n", "\nbrokers   amqp, ", "kafka, ")
 	posthouse(t, "--version").want(t, 0, version)
 }
 

@@ -1,0 +1,159 @@
+package release
+
+import (
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"sync/atomic"
+	"testing"
+)
+
+// wasMade says that there is something to remove.
+var wasMade atomic.Bool
+
+// inPackage is what a package must bring, with its mode as tar prints it.
+var inPackage = map[string]string{
+	"./usr/bin/posthouse":                                   "-rwxr-xr-x",
+	"./usr/lib/systemd/system/posthouse.service":            "-rw-r--r--",
+	"./usr/lib/sysusers.d/posthouse.conf":                   "-rw-r--r--",
+	"./etc/posthouse/topology.yaml":                         "-rw-r--r--",
+	"./etc/posthouse/secrets/":                              "drwx------",
+	"./etc/default/posthouse":                               "-rw-r--r--",
+	"./var/lib/posthouse/":                                  "drwx------",
+	"./usr/share/man/man1/posthouse.1.gz":                   "-rw-r--r--",
+	"./usr/share/man/man1/posthouse-spool-export.1.gz":      "-rw-r--r--",
+	"./usr/share/bash-completion/completions/posthouse":     "-rw-r--r--",
+	"./usr/share/zsh/vendor-completions/_posthouse":         "-rw-r--r--",
+	"./usr/share/fish/vendor_completions.d/posthouse.fish":  "-rw-r--r--",
+	"./usr/share/doc/posthouse/copyright":                   "-rw-r--r--",
+	"./usr/share/doc/posthouse/upgrading.md":                "-rw-r--r--",
+	"./usr/share/doc/posthouse/examples/hub-and-spoke.yaml": "-rw-r--r--",
+}
+
+// one is the only file that matches.
+func one(t *testing.T, pattern string) string {
+	t.Helper()
+	found, err := filepath.Glob(filepath.Join(release(t), pattern))
+	if err != nil || len(found) != 1 {
+		t.Fatalf("%s: %q, %v", pattern, found, err)
+	}
+	return found[0]
+}
+
+func TestDebContent(t *testing.T) {
+	need(t, "dpkg-deb")
+	deb := one(t, "posthouse_1.2.3_"+runtime.GOARCH+".deb")
+	modes := map[string]string{}
+	for line := range strings.SplitSeq(run(t, "", nil, "dpkg-deb", "-c", deb), "\n") {
+		if f := strings.Fields(line); len(f) >= 6 {
+			modes[f[5]] = f[0]
+			if f[5] == "./var/lib/posthouse/" && f[1] != "posthouse/posthouse" {
+				t.Errorf("%s belongs to %s", f[5], f[1])
+			}
+		}
+	}
+	for name, mode := range inPackage {
+		if modes[name] != mode {
+			t.Errorf("%s: mode %q, want %s", name, modes[name], mode)
+		}
+	}
+	control := run(t, "", nil, "dpkg-deb", "-f", deb)
+	for _, want := range []string{"Package: posthouse\n", "Version: 1.2.3", "Conflicts: posthouse-mq\n", "Maintainer: "} {
+		if !strings.Contains(control, want) {
+			t.Errorf("no %q in\n%s", want, control)
+		}
+	}
+}
+
+// TestDebInstalls installs the package into a folder, changes its topology, and removes it: the topology and the state stay.
+func TestDebInstalls(t *testing.T) {
+	need(t, "dpkg", "useradd", "unshare")
+	deb := one(t, "posthouse_1.2.3_"+runtime.GOARCH+".deb")
+	if os.Getuid() != 0 {
+		t.Skip("dpkg --root gives files to other users, which takes root")
+	}
+	dir := t.TempDir()
+	for name, text := range map[string]string{
+		"var/lib/dpkg/status":            "",
+		"var/lib/dpkg/info/format":       "1\n",
+		"etc/passwd":                     "root:x:0:0:root:/:/bin/sh\n",
+		"etc/group":                      "root:x:0:\n",
+		"etc/shadow":                     "root:*:1:0:99999:7:::\n",
+		"etc/gshadow":                    "root:*::\n",
+		"var/lib/dpkg/updates/.keep":     "",
+		"var/lib/dpkg/triggers/Unincorp": "",
+		"var/log/.keep":                  "",
+		"usr/sbin/.keep":                 "",
+	} {
+		file := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(file, []byte(text), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	dpkg := func(args ...string) {
+		t.Helper()
+		run(t, "", nil, "dpkg", append([]string{"--root=" + dir, "--force-script-chrootless", "--force-depends", "--log=/dev/null"}, args...)...)
+	}
+	dpkg("--install", deb)
+	passwd, err := os.ReadFile(filepath.Join(dir, "etc/passwd"))
+	if err != nil || !strings.Contains(string(passwd), "\nposthouse:x:") {
+		t.Errorf("no user posthouse: %v\n%s", err, passwd)
+	}
+	topology := filepath.Join(dir, "etc/posthouse/topology.yaml")
+	run(t, "", nil, filepath.Join(dir, "usr/bin/posthouse"), "check", "--strict", topology)
+	if err := os.WriteFile(topology, []byte("version: 1 # mine\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	state := filepath.Join(dir, "var/lib/posthouse/spool")
+	if err := os.Mkdir(state, 0o700); err != nil {
+		t.Fatal(err)
+	}
+	dpkg("--install", deb) // as an upgrade does
+	if src, err := os.ReadFile(topology); err != nil || string(src) != "version: 1 # mine\n" {
+		t.Errorf("an upgrade has replaced the topology: %v %q", err, src)
+	}
+	dpkg("--remove", "posthouse")
+	if _, err := os.Stat(filepath.Join(dir, "usr/bin/posthouse")); !os.IsNotExist(err) {
+		t.Errorf("the program is still there: %v", err)
+	}
+	dpkg("--purge", "posthouse")
+	if _, err := os.Stat(state); err != nil {
+		t.Errorf("the spool has gone: %v", err)
+	}
+}
+
+// TestRpm: the format is read as far as the machine can.
+func TestRpm(t *testing.T) {
+	arch := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
+	file := one(t, "posthouse-1.2.3-1."+arch+".rpm")
+	src, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if !strings.HasPrefix(string(src), "\xed\xab\xee\xdb") {
+		t.Error("no rpm")
+	}
+	need(t, "rpm")
+	list := run(t, "", nil, "rpm", "-qpl", "--dump", file)
+	for name := range inPackage {
+		name = strings.Trim(strings.Replace(name, "vendor-completions", "site-functions", 1), "./")
+		if !strings.Contains(list, name) {
+			t.Errorf("no %s in\n%s", name, list)
+		}
+	}
+}
+
+// TestScriptsParse: the maintainer scripts are read by a shell, and leave a running system alone when they act elsewhere.
+func TestScriptsParse(t *testing.T) {
+	scripts, err := filepath.Glob(filepath.Join(root, "packaging", "scripts", "*.sh"))
+	if err != nil || len(scripts) != 4 {
+		t.Fatal(scripts, err)
+	}
+	for _, s := range scripts {
+		run(t, "", nil, "sh", "-n", s)
+	}
+}
