@@ -3,13 +3,13 @@
 DIST     ?= dist
 ARCHS    ?= amd64 arm64
 VERSION  ?= $(or $(shell git describe --tags --match 'v[0-9]*' 2>/dev/null),v0.5.0-dev)
-BUILDVCS ?= true
+COMMIT   ?= $(shell git rev-parse HEAD 2>/dev/null)$(shell git diff --quiet HEAD 2>/dev/null || echo ' modified')
 NFPM     ?= $(GO) run github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.44.1
 HELM     ?= $(GO) run helm.sh/helm/v3/cmd/helm@v3.22.0
 
 # The same commit, Go and VERSION give the same bytes, wherever they are built: no path, no time, no setting of the builder's
-# own gets in. The commit is noted by the go command.
-RELEASE  = GOFLAGS= GOEXPERIMENT= GOAMD64=v1 GOARM64=v8.0 GOOS=linux $(GO) build -trimpath -buildvcs=$(BUILDVCS) -ldflags '-s -w -X main.version=$(VERSION)'
+# own gets in. The commit is written in by us: the go command does not see it in every kind of checkout.
+RELEASE  = GOFLAGS= GOEXPERIMENT= GOAMD64=v1 GOARM64=v8.0 GOOS=linux $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X "main.builtFrom=$(COMMIT)"'
 EPOCH   := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
 BINARIES = $(ARCHS:%=$(DIST)/posthouse_linux_%) $(MQ_BINARY)
 
@@ -49,7 +49,7 @@ space   = $(empty) $(empty)
 
 # make image: the container image, where there is a docker daemon.
 image:
-	docker build -f packaging/docker/Dockerfile --build-arg VERSION=$(VERSION) -t posthouse:$(VERSION) .
+	docker build -f packaging/docker/Dockerfile --build-arg VERSION=$(VERSION) --build-arg COMMIT='$(COMMIT)' -t posthouse:$(VERSION) .
 
 # make chart: the Helm chart, linted and rendered with its defaults.
 chart:

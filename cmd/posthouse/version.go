@@ -12,8 +12,11 @@ import (
 	"github.com/posthouse/posthouse/spool"
 )
 
-// version is set by the release build.
-var version = "dev"
+// Set by the release build; builtFrom is the commit.
+var (
+	version   = "dev"
+	builtFrom string
+)
 
 func versionCommand() *cobra.Command {
 	return &cobra.Command{
@@ -41,8 +44,11 @@ func brokerKinds() (names []string) {
 	return names
 }
 
-// commit is what the program was built from, as the go command has noted it.
+// commit is what the program was built from, as the release build or the go command has noted it.
 func commit() string {
+	if builtFrom != "" {
+		return builtFrom
+	}
 	info, ok := debug.ReadBuildInfo()
 	if !ok {
 		return "unknown"

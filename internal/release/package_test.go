@@ -1,6 +1,9 @@
 package release
 
 import (
+	"bytes"
+	"compress/gzip"
+	"io"
 	"os"
 	"path/filepath"
 	"runtime"
@@ -126,23 +129,28 @@ func TestDebInstalls(t *testing.T) {
 	}
 }
 
-// TestRpm: the format is read as far as the machine can.
+// TestRpm reads the names out of the payload: few machines that build a deb have rpm.
 func TestRpm(t *testing.T) {
 	arch := map[string]string{"amd64": "x86_64", "arm64": "aarch64"}[runtime.GOARCH]
-	file := one(t, "posthouse-1.2.3-1."+arch+".rpm")
-	src, err := os.ReadFile(file)
+	src, err := os.ReadFile(one(t, "posthouse-1.2.3-1."+arch+".rpm"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !strings.HasPrefix(string(src), "\xed\xab\xee\xdb") {
+	if !bytes.HasPrefix(src, []byte("\xed\xab\xee\xdb")) {
 		t.Error("no rpm")
 	}
-	need(t, "rpm")
-	list := run(t, "", nil, "rpm", "-qpl", "--dump", file)
+	z, err := gzip.NewReader(bytes.NewReader(src[max(0, bytes.Index(src, []byte("\x1f\x8b\x08"))):]))
+	if err != nil {
+		t.Fatal(err)
+	}
+	payload, err := io.ReadAll(z)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for name := range inPackage {
-		name = strings.Trim(strings.Replace(name, "vendor-completions", "site-functions", 1), "./")
-		if !strings.Contains(list, name) {
-			t.Errorf("no %s in\n%s", name, list)
+		name = strings.TrimSuffix(strings.Replace(name, "vendor-completions", "site-functions", 1)[1:], "/")
+		if !bytes.Contains(payload, []byte(name+"\x00")) {
+			t.Errorf("no %s in its payload", name)
 		}
 	}
 }
