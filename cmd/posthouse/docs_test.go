@@ -130,7 +130,7 @@ func TestYAMLInDocuments(t *testing.T) {
 			}
 		}
 	}
-	if n < 20 {
+	if n < 5 {
 		t.Errorf("only %d blocks were found", n)
 	}
 }
@@ -168,7 +168,7 @@ func TestCommandsInDocuments(t *testing.T) {
 			}
 		}
 	}
-	if n < 30 {
+	if n < 10 {
 		t.Errorf("only %d commands were found", n)
 	}
 }
