@@ -149,6 +149,7 @@ func TestCommandsInDocuments(t *testing.T) {
 			t.Fatal(err)
 		}
 		for i, line := range strings.Split(string(src), "\n") {
+			line = strings.ReplaceAll(line, "./posthouse", "posthouse")
 			if !strings.HasPrefix(line, "    ") || !commandLine.MatchString(line) {
 				continue
 			}

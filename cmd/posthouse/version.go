@@ -8,6 +8,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/adapters/all"
 	"github.com/posthouse/posthouse/spool"
 )
@@ -36,10 +37,14 @@ the format of the spool (a daemon refuses a spool of a newer one), and the kinds
 	}
 }
 
-// brokerKinds are the kinds of brokers that are built in.
+// brokerKinds are the kinds of brokers that are built in. One that was left out says so.
 func brokerKinds() (names []string) {
 	for _, a := range all.Adapters() {
-		names = append(names, a.Kind())
+		name := a.Kind()
+		if o, ok := a.(adapters.Optional); ok && o.Missing() != nil {
+			name += " (not in this build)"
+		}
+		names = append(names, name)
 	}
 	return names
 }
