@@ -32,12 +32,17 @@ func (l *lane) pause(why error) {
 func (l *lane) resume() int {
 	l.alarm = nil
 	l.rounds.forget()
+	l.goesOn()
+	return len(l.queue)
+}
+
+// goesOn wakes what has waited. l.mu is held.
+func (l *lane) goesOn() {
 	l.note(nil)
 	signal(l.wake)
 	if l.store != nil {
 		signal(l.store.room)
 	}
-	return len(l.queue)
 }
 
 // identities are what the brokers that were reached say of themselves. Two names for one broker may close a circle that

@@ -17,10 +17,11 @@ const (
 	LinkUp
 	LinkDown    // cannot be reached, or was lost: retried with backoff, for ever
 	LinkBlocked // reached, and refused with a reason that an operator has to mend
+	LinkPaused  // not wanted now: an operator has paused all routes that read it
 )
 
 func (s LinkState) String() string {
-	return [...]string{"starting", "up", "down", "blocked"}[min(int(s), 3)]
+	return [...]string{"starting", "up", "down", "blocked", "paused"}[min(int(s), 4)]
 }
 
 // logEvery is how often an unchanged trouble is logged again.
@@ -78,6 +79,15 @@ func (e *end) anew() {
 	e.set(LinkUp, nil)
 }
 
+// becomes notes a state that nobody has to be told of.
+func (e *end) becomes(s LinkState) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if s != e.state {
+		e.state, e.since, e.doubt = s, time.Now(), false
+	}
+}
+
 // set notes the state and the error that led to it. A change is logged at once, a repeat once a minute.
 func (e *end) set(s LinkState, err error) {
 	if e.note(s, err) && e.changed != nil {
@@ -129,7 +139,7 @@ func (e *end) attached(v any) adapters.Peer {
 // EndStatus is what is known of one end of a route.
 type EndStatus struct {
 	Address string        `json:"address"` // BROKER/NAME
-	State   string        `json:"state"`   // starting, up, down, blocked
+	State   string        `json:"state"`   // starting, up, down, blocked, paused
 	Since   time.Time     `json:"since"`
 	Error   string        `json:"last_error,omitempty"` // in the broker's words; kept after recovery
 	ErrorAt *time.Time    `json:"last_error_at,omitempty"`

@@ -47,6 +47,7 @@ type flow struct {
 	unsettled *unsettled
 	owed      *debt
 	halted    atomic.Pointer[adapters.Error] // a route has stopped at a message
+	valve     valve                          // shut while all its routes are paused (orders.go)
 	slowTold  atomic.Bool                    // a slow filter has been logged
 	filters   bool                           // some route of it has one
 

@@ -22,6 +22,7 @@ type lane struct {
 	name    string      // ROUTE/TARGET
 	turns   *succession // its targets with distribute: failover; nil: it has one (failover.go)
 	away    atomic.Bool // its target is down (moving.go)
+	idles   atomic.Bool // an operator has paused it
 	of      *routeRun
 	target  routes.Target
 	adapter adapters.Adapter
@@ -58,6 +59,8 @@ type lane struct {
 	stuck  error         // what a message was refused with that the lane stops at
 	fenced error         // another sender has taken the lane over
 	alarm  error         // it is paused for it (alarm.go)
+	told   *Standing     // an operator has paused it (orders.go); nil: nobody has
+	ebbs   bool          // and its source is not read: what it has not begun to send goes back there
 	rounds rounds        // what it has sent lately
 	wake   chan struct{} // new items, or room in the window
 
@@ -82,6 +85,9 @@ func (l *lane) push(its []*item) {
 	default:
 		l.queue = append(l.queue, its...)
 		signal(l.wake)
+	}
+	if l.ebbs {
+		l.ebb()
 	}
 	l.mu.Unlock()
 	switch {
@@ -184,14 +190,14 @@ func (l *lane) cut(probing, stopping bool, busy map[string]bool) (its []*item, m
 	its = l.batch(l.pace.room(min(limit, len(l.queue)), stopping), busy)
 	l.pace.took(len(its))
 	l.flying += len(its)
-	return its, len(l.queue) > 0 && !(stopping && l.alarm != nil) // a stop does not wait for an operator
+	return its, len(l.queue) > 0 && !(stopping && l.stands()) // a stop does not wait for an operator
 }
 
 // room is how many items the next batch may have. Of transactions there is one at a time. l.mu is held.
 func (l *lane) room(stopping bool) int {
 	b := l.store
 	switch {
-	case l.alarm != nil:
+	case l.stands() && !(l.ebbs && b == nil && l.alarm == nil):
 		return 0
 	case b == nil:
 		return min(l.of.route.Batch.Count, l.window()-l.flying)

@@ -3,8 +3,9 @@ package repeater
 // With when_down: move the messages of a lane that goes down, and have not been sent, go to others. What has been sent
 // without an answer may have arrived, and a record is in the journal under this lane: both stay.
 
-// isAway reports whether the lane's target is down or refuses everybody. One that was never tried yet is not.
-func (l *lane) isAway() bool { return l.away.Load() }
+// isAway reports whether the lane's target is down or refuses everybody, or an operator has paused the lane. One that was never
+// tried yet is not.
+func (l *lane) isAway() bool { return l.away.Load() || l.idles.Load() }
 
 // linkIs notes whether the lane's target is there. l.mu is not held.
 func (l *lane) linkIs(s LinkState) {

@@ -44,7 +44,8 @@ type Reloading struct {
 
 // A reload is one request to the goroutine that serves.
 type reload struct {
-	table *routes.Table
+	table *routes.Table // nil: what runs, with these routes begun again
+	again []string
 	dry   bool
 	done  chan struct{}
 	out   Reloading
@@ -56,7 +57,11 @@ type reload struct {
 // the way. It returns when all new flows have begun; that may take the grace period. When ctx ends before it goes on, and
 // Reload returns ctx's error.
 func (r *Repeater) Reload(ctx context.Context, t *routes.Table, dry bool) (Reloading, error) {
-	q := &reload{table: t, dry: dry, done: make(chan struct{})}
+	return r.demand(ctx, &reload{table: t, dry: dry, done: make(chan struct{})})
+}
+
+// demand hands q to the goroutine that serves, and waits for what comes of it.
+func (r *Repeater) demand(ctx context.Context, q *reload) (Reloading, error) {
 	select {
 	case r.reloads <- q:
 	case <-r.over:
@@ -83,7 +88,7 @@ func (r *Repeater) takeReloads(ctx, watch context.Context, watches *sync.WaitGro
 			return
 		case q := <-r.reloads:
 			var p *prepared
-			if p, q.out, q.err = r.prepare(q.table); q.err == nil && !q.dry {
+			if p, q.out, q.err = r.prepare(q); q.err == nil && !q.dry {
 				r.exchange(ctx, p, q.out.Diff)
 				r.rewatch(watch, watches, q.out.Diff)
 			}
@@ -99,8 +104,11 @@ type prepared struct {
 }
 
 // prepare is steps 1 and 2.
-func (r *Repeater) prepare(t *routes.Table) (*prepared, Reloading, error) {
-	now := r.now.Load()
+func (r *Repeater) prepare(q *reload) (*prepared, Reloading, error) {
+	now, t := r.now.Load(), q.table
+	if t == nil {
+		return r.prepareAgain(now.wiring, q.again)
+	}
 	w := &wiring{
 		table: t, kinds: now.kinds, opts: now.opts, metrics: now.metrics, clock: now.clock, ids: now.ids,
 		tables: map[string]*replies{}, bridging: now.bridging, known: now.known,
@@ -388,6 +396,7 @@ func (r *Repeater) turn(ctx context.Context, has map[string]spool.LaneStats, p *
 	r.handOver(ctx, has, slices.Concat(p.gone, p.old), p.new)
 	p.slot.flows.Store(&p.new)
 	for _, f := range p.new {
+		r.orders.obeyed(f)
 		f.launch(ctx)
 	}
 }

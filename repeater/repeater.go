@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,6 +72,7 @@ type Repeater struct {
 	journal *journal // nil: the file has no spool
 	metrics *metrics
 	clock   *clock
+	orders  *orders // that operators have given
 	started time.Time
 
 	readouts []readout // what WriteFamilies writes
@@ -105,8 +107,9 @@ type routeRun struct {
 	hop     string // REPEATER/ROUTE, the entry in posthouse-path
 	from    string // BROKER/NAME
 	lanes   []*lane
-	replies *replies // of its bridge; nil: it belongs to none that keeps a table
-	dead    *lane    // for dead letters; nil: refused messages go back to their source after a pause
+	replies *replies                  // of its bridge; nil: it belongs to none that keeps a table
+	told    *atomic.Pointer[Standing] // by an operator; holds nil while it is to run
+	dead    *lane                     // for dead letters; nil: refused messages go back to their source after a pause
 	count   *routeCounts
 	log     *slog.Logger
 	fold    *fold // of lines about refused messages
@@ -139,9 +142,13 @@ func New(t *routes.Table, kinds routes.Kinds, o Options) (*Repeater, error) {
 		fs = append(fs, w.flow(rs, w.gates, w.metrics, w.ids))
 	}
 	r.now.Store(newWorld(w, fs))
+	r.orders = newOrders(o.Log)
 	r.config.Store(&ConfigStatus{Hash: t.Hash, File: t.File, Since: r.started})
 	if t.Spool != nil {
 		r.journal = &journal{dir: spoolDir(t.Spool, o.Name), cfg: t.Spool, log: o.Log, known: lanesOf(t)}
+		if o.SpoolFS == nil {
+			r.orders.path = filepath.Join(r.journal.dir, ordersFile)
+		}
 	}
 	for _, o := range r.readouts {
 		if err := named(r.opts.Families).Register(o); err != nil {
@@ -250,7 +257,7 @@ func (r *wiring) newFlow(first *routes.Route, gates map[string]*gate, m *metrics
 func (r *wiring) newRoute(route *routes.Route, gates map[string]*gate, m *metrics, ids *identity) *routeRun {
 	run := &routeRun{
 		route: route, hop: r.opts.Name + "/" + route.Name, from: route.From.String(), count: m.route(route.Name),
-		log: r.opts.Log.With("route", route.Name), fold: new(fold), chooser: newChooser(), strays: map[string]*lane{}, names: new(names),
+		log: r.opts.Log.With("route", route.Name), fold: new(fold), chooser: newChooser(), strays: map[string]*lane{}, names: new(names), told: new(atomic.Pointer[Standing]),
 	}
 	if route.FailsOver() {
 		run.lanes = []*lane{r.newFailover(run, gates, m, ids)}
@@ -317,7 +324,10 @@ func (r *Repeater) Run(ctx context.Context) error {
 	if err := r.openJournal(ctx); err != nil {
 		return err
 	}
-	err := r.serve(ctx)
+	err := r.orders.read()
+	if err == nil {
+		err = r.serve(ctx)
+	}
 	if cerr := r.journal.close(r.unsure()); cerr != nil {
 		r.opts.Log.Error(msgSpoolClose, "err", cerr)
 		err = errors.Join(err, cerr)
@@ -349,8 +359,10 @@ func (r *Repeater) serve(ctx context.Context) error {
 	r.watchAddresses(watch, &watches)
 	watches.Go(func() { r.clock.watch(watch) })
 	for _, f := range r.flows() {
+		r.orders.obeyed(f)
 		f.launch(ctx)
 	}
+	watches.Go(func() { r.orders.watch(watch, r) })
 	close(r.serving)
 	r.takeReloads(ctx, watch, &watches)
 	for _, f := range r.flows() {

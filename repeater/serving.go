@@ -39,7 +39,7 @@ func (f *flow) run(ctx context.Context, ended func()) {
 
 // loop serves one session after the other.
 func (f *flow) loop(sv *service) {
-	for sv.ctx.Err() == nil && f.halt() == nil {
+	for f.mayRead(sv.ctx) && f.halt() == nil {
 		if v := f.attach(sv); v != nil && !f.serve(sv, v) {
 			return
 		}
@@ -52,6 +52,7 @@ type visit struct {
 	*session
 	ctx    context.Context // of the receiving
 	stop   func()          // ends it
+	leave  func()          // the valve
 	begin  time.Time
 	work   context.Context // of the settling
 	giveUp func()          // ends it
@@ -59,26 +60,28 @@ type visit struct {
 	homing sync.WaitGroup
 }
 
-// attach opens the source; nil if ctx ends before.
+// attach opens the source; nil if ctx ends, or the valve is shut, before.
 func (f *flow) attach(sv *service) *visit {
 	cfg := f.cfg
 	if f.short >= careful {
 		cfg.Limits.Prefetch = 1
 	}
 	var src adapters.Source
-	home, err := f.gate.open(sv.ctx, f.end, func(ctx context.Context, addresses []string) (_ any, err error) {
+	ctx, leave := f.valve.within(sv.ctx)
+	home, err := f.gate.open(ctx, f.end, func(ctx context.Context, addresses []string) (_ any, err error) {
 		own := cfg // an abandoned call may still read it
 		own.Addresses = addresses
 		src, err = openBounded(ctx, func() (adapters.Source, error) { return f.adapter.OpenSource(ctx, own, f.source) })
 		return src, err
 	})
+	leave()
 	if err != nil {
 		return nil
 	}
 	return f.enter(sv, home, src, cfg.Limits)
 }
 
-// enter begins a session. It lasts until the source is lost or blocked, home is closed, or ctx ends.
+// enter begins a session. It lasts until the source is lost or blocked, home is closed, the valve is shut, or ctx ends.
 func (f *flow) enter(sv *service, home <-chan struct{}, src adapters.Source, limits adapters.Limits) *visit {
 	v := &visit{session: newSession(src, limits, f.owed), begin: time.Now()}
 	v.whole = f.caps.Settle == adapters.Batch
@@ -87,6 +90,7 @@ func (f *flow) enter(sv *service, home <-chan struct{}, src adapters.Source, lim
 	}
 	v.work, v.giveUp = context.WithCancel(sv.work)
 	v.ctx, v.stop = context.WithCancel(sv.ctx)
+	v.leave = f.valve.enter(v.stop)
 	v.stopping = func() bool { return sv.ctx.Err() != nil }
 	v.settler = newWorker(func() (over bool) { return f.settleAll(v.work, v.session, v.stop) })
 	v.looks = []func(){f.probe(v.ctx, v.session, v.stop), f.watchSlow(v.ctx, v.session), f.unsettled.calm(v.ctx, v.session)}
@@ -123,7 +127,9 @@ func (f *flow) leave(sv *service, v *visit, err error) {
 	case state == LinkDown && time.Since(v.begin) < stable:
 		f.short++
 	case state == LinkBlocked:
-		wait(sv.ctx, jittered(f.gate.slow, 0.2))
+		ctx, leave := f.valve.within(sv.ctx)
+		wait(ctx, jittered(f.gate.slow, 0.2))
+		leave()
 	default:
 		f.short = 0
 	}
@@ -132,6 +138,7 @@ func (f *flow) leave(sv *service, v *visit, err error) {
 // conclude finishes what is in flight, and closes the source. It returns the state that it leaves the end in.
 func (f *flow) conclude(sv *service, v *visit, err error) LinkState {
 	defer v.giveUp()
+	defer v.leave()
 	s := v.session
 	state := f.after(v.ctx, s, err)
 	if state != LinkDown && sv.ctx.Err() == nil { // the connection is there: what is in flight can still be settled

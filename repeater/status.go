@@ -24,11 +24,12 @@ type Status struct {
 // RouteStatus is one route with its source and its lanes.
 type RouteStatus struct {
 	Name     string       `json:"name"`
-	State    string       `json:"state"` // that of its worst end: pass-through, starting, blocked, disabled
+	State    string       `json:"state"` // that of its worst end, or what it does of what an operator has told it: pausing, draining, paused
 	Source   EndStatus    `json:"source"`
 	Received int64        `json:"received_messages"`
 	Filtered int64        `json:"filtered_messages"`
 	Refused  int64        `json:"refused_messages"` // times one was set aside
+	Told     *Standing    `json:"told,omitempty"`   // null: it runs
 	Lanes    []LaneStatus `json:"lanes"`
 	Dead     *LaneStatus  `json:"dead_letters,omitempty"` // the lane for dead letters; its spooled messages are those that are kept here
 }
@@ -52,6 +53,7 @@ type LaneStatus struct {
 	Held         int        `json:"held_messages"`   // of the spooled: refused by the target, tried again after a pause
 	SpooledTotal int64      `json:"spooled_total"`   // written to the journal since the start
 	Error        string     `json:"last_error,omitempty"`
+	Told         *Standing  `json:"told,omitempty"`  // null: nobody has paused it
 	Share        *LaneShare `json:"share,omitempty"` // null: it gets every message of its route, at one target
 }
 
@@ -64,7 +66,8 @@ const (
 	stateFull        = "full"         // no room in the journal: nothing is received
 	stateHeld        = "held"         // too many refused messages are set aside
 	stateBlocked     = "blocked"      // refused by the broker, or away while there is no spool
-	statePaused      = "paused"       // an alarm: messages seem to go round; it waits for an operator
+	statePaused      = "paused"       // by an operator, or an alarm: messages seem to go round; it waits for an operator
+	statePausing     = "pausing"      // a route that was paused, while what is on its way is waited for
 	stateLocal       = "local"        // dead letters stay in the journal
 	stateFailed      = "failed"       // the journal takes nothing until the next start
 )
@@ -72,7 +75,9 @@ const (
 var allStates = []string{stateStarting, statePassThrough, stateSpooling, stateDraining, stateFull, stateHeld, stateBlocked, statePaused, stateFailed}
 
 // linkStates are the states of a lane that passes, by that of its link.
-var linkStates = map[LinkState]string{LinkUp: statePassThrough, LinkStarting: stateStarting, LinkDown: stateBlocked, LinkBlocked: stateBlocked}
+var linkStates = map[LinkState]string{
+	LinkUp: statePassThrough, LinkStarting: stateStarting, LinkDown: stateBlocked, LinkBlocked: stateBlocked, LinkPaused: statePaused,
+}
 
 // badness orders the states: a route shows its worst lane.
 var badness = map[string]int{
@@ -97,6 +102,7 @@ func (f *flow) status() []RouteStatus {
 			st := r.dead.status()
 			s.Dead = &st
 		}
+		r.asTold(f, &s)
 		out = append(out, s)
 	}
 	return out
@@ -108,7 +114,7 @@ func (l *lane) state() string {
 	switch {
 	case l.fenced != nil:
 		return stateFailed
-	case l.alarm != nil:
+	case l.alarm != nil, l.told != nil && l.flying == 0 && (b == nil || b.failed == nil):
 		return statePaused
 	case l.stuck != nil:
 		return stateHeld
@@ -161,6 +167,7 @@ func (l *lane) status() LaneStatus {
 	if l.reason != nil {
 		s.Error = l.reason.Error()
 	}
+	s.Told = l.told
 	if l.alarm != nil {
 		s.Error = l.alarm.Error()
 	}

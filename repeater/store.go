@@ -133,7 +133,7 @@ func (b *store) spill() {
 // way out, and the last done mark is on disk. Refused records do not hinder it: they have left their place. lane.mu is held.
 func (b *store) tryPass() {
 	l := b.l
-	if !b.stored || b.mode == routes.SpoolAlways || !b.working || b.eager || b.failed != nil || b.appending > 0 || !b.lines.empty() ||
+	if !b.stored || b.mode == routes.SpoolAlways || !b.works() || b.eager || b.failed != nil || b.appending > 0 || !b.lines.empty() ||
 		l.flying > 0 || len(b.fed) > 0 || b.unmarked > 0 || b.waiting() > 0 {
 		return
 	}
@@ -186,6 +186,9 @@ func (b *store) stopped() bool {
 	return len(b.held) >= maxHeld || b.heldBehind() >= b.l.window()
 }
 
+// works reports whether what is appended may soon be sent. lane.mu is held.
+func (b *store) works() bool { return b.working && b.l.told == nil }
+
 // pauses reports whether what was received waits in memory, and so at its source, instead of being appended: the way
 // back to pass-through must end under a steady inflow (X4), and mode never appends nothing. lane.mu is held.
 func (b *store) pauses() bool {
@@ -193,7 +196,7 @@ func (b *store) pauses() bool {
 	case routes.SpoolNever:
 		return true
 	case routes.SpoolAuto:
-		return b.working && !b.eager && b.lines.empty() && b.waiting() <= uint64(b.l.window())
+		return b.works() && !b.eager && b.lines.empty() && b.waiting() <= uint64(b.l.window())
 	}
 	return false
 }

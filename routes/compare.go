@@ -46,7 +46,22 @@ func (d *Diff) Empty() bool {
 // Compare says what a reload from old to t does. rotated are brokers with other secrets than before: the files do not
 // tell that. It compares what routes mean, not how they are written.
 func (t *Table) Compare(old *Table, rotated ...string) *Diff {
-	c := &comparison{old: old, new: t, brokers: map[string]bool{}, changed: map[*Route]bool{}}
+	return (&comparison{old: old, new: t, brokers: map[string]bool{}, changed: map[*Route]bool{}}).diff(rotated)
+}
+
+// Again is what it means to stop some of the routes of t, and what shares a source or a bridge with them, and to start them
+// again.
+func (t *Table) Again(names ...string) *Diff {
+	c := &comparison{old: t, new: t, brokers: map[string]bool{}, changed: map[*Route]bool{}}
+	for _, r := range t.Routes {
+		if slices.Contains(names, r.Name) {
+			c.changed[r] = true
+		}
+	}
+	return c.diff(nil)
+}
+
+func (c *comparison) diff(rotated []string) *Diff {
 	d := &Diff{Brokers: []Change{}, Added: []string{}, Changed: []Change{}, Removed: []Change{}, Restarted: []string{}, Process: []string{}, Live: []string{}, Positions: []Change{}}
 	c.process(d)
 	c.compareBrokers(d, rotated)
@@ -238,15 +253,15 @@ func (c *comparison) same(g Group) bool {
 		return false
 	}
 	for i, r := range g.New {
-		if slices.ContainsFunc(r.ends(), func(a adapters.Address) bool { return c.brokers[a.Broker] }) || g.Old[i].Name != r.Name || c.changed[r] {
+		if slices.ContainsFunc(r.Ends(), func(a adapters.Address) bool { return c.brokers[a.Broker] }) || g.Old[i].Name != r.Name || c.changed[r] {
 			return false
 		}
 	}
 	return true
 }
 
-// ends are the places that r writes to.
-func (r *Route) ends() (as []adapters.Address) {
+// Ends are the places that r writes to: targets, and that of its dead letters.
+func (r *Route) Ends() (as []adapters.Address) {
 	for _, t := range r.To {
 		as = append(as, t.Addr)
 	}
