@@ -123,6 +123,10 @@ func (it *item) buried(st itemState) {
 	case itemConfirmed:
 		failpoint.Hit("C12")
 		it.lane.of.count.dead(it.dead.Reason)
+		if o.told != nil {
+			o.told(itemBuried)
+			return
+		}
 		o.answer(itemConfirmed)
 	case itemReturned:
 		o.answer(itemReturned)

@@ -63,8 +63,9 @@ type item struct {
 	unfit string // why it goes to the dead letters before any lane saw it, "" otherwise
 	why   error  // with unfit
 
-	origin *item        // of a dead letter: what waits for it to be durable; nil once it is
-	dead   *bridge.Dead // of a dead letter: why it is one
+	told   func(itemState) // of a message that an operator has sent again: gets the answer; nil: it is not that
+	origin *item           // of a dead letter: what waits for it to be durable; nil once it is
+	dead   *bridge.Dead    // of a dead letter: why it is one
 }
 
 // record reports whether it is read from the journal, and can be read again.
@@ -125,11 +126,15 @@ const (
 	itemRefused              // the target will never take it
 	itemReturned             // not sent: the repeater is stopping
 	itemTurnedAway           // no room in the spool, and the route says reject
+	itemBuried               // it has become a dead letter; only for those who ask (item.told)
 )
 
 // answer notes what became of it and, when it was the last of its parcel, decides about the settle.
 func (it *item) answer(st itemState) {
 	switch {
+	case it.told != nil:
+		it.told(st)
+		return
 	case it.origin != nil:
 		it.buried(st)
 		return

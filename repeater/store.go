@@ -74,6 +74,7 @@ type store struct {
 	kept      int                  // of the records: the target has them, and only their settle is waited for
 	settling  map[uint64]bool      // records whose settle is not confirmed: whether the target has them (exactly-once)
 	at        adapters.Position    // of the target, where the lane sends transactions
+	claimed   map[uint64]bool      // dead letters that an operator does something with; nil: none
 	reading   uint64               // the record set aside that was read again last
 	peeks     int                  // records in order that are being read: of more than one feed where a target was abandoned
 	ended     map[uint64]bool      // meanwhile these were done

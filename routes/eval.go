@@ -73,3 +73,12 @@ func (f *fault) alone(source string) Finding {
 	}
 	return out
 }
+
+// CompileFilter compiles an expression whose result is true or false, as the filter of a route. The Findings say why it cannot be.
+func CompileFilter(source, repeater string) (*Filter, Findings) {
+	p, fault := compile("filter", source, repeater, reflect.Bool)
+	if fault != nil {
+		return nil, Findings{fault.alone(source)}
+	}
+	return &Filter{p}, nil
+}

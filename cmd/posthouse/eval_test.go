@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"github.com/posthouse/posthouse/adapters"
+	"github.com/posthouse/posthouse/repeater"
 )
 
 func TestEvalCommand(t *testing.T) {
@@ -102,7 +103,7 @@ func TestTestCommand(t *testing.T) {
 // TestShownEdits: what spool export says of a message whose headers a route changes.
 func TestShownEdits(t *testing.T) {
 	m := &adapters.Message{Props: []adapters.Prop{{Name: "old", V: adapters.String("x")}}, Edits: []adapters.Prop{{Name: "dc", V: adapters.String("paris")}, {Name: "old", V: adapters.Null()}}}
-	b, err := json.Marshal(showMessage(m))
+	b, err := json.Marshal(repeater.Show(m))
 	if want := `{"headers":[["old","x"]],"set":[["dc","paris"]],"unset":["old"]}`; err != nil || string(b) != want {
 		t.Errorf("%s, %v, want %s", b, err, want)
 	}

@@ -18,6 +18,7 @@ import (
 	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/adapters/nats"
 	"github.com/posthouse/posthouse/bridge"
+	"github.com/posthouse/posthouse/repeater"
 )
 
 // receiveFlags say what to receive and what to do with it.
@@ -190,7 +191,7 @@ type shown struct {
 func (p *place) show(d adapters.Delivery) shown {
 	m, _ := bridge.Restore(d.Message, p.adapter.Capabilities(p.cfg).Headers, bridge.Options{Trusted: true})
 	s := shown{
-		ID: idText(m.ID), Corr: idText(m.Corr), ReplyTo: m.ReplyTo.Name, ContentType: m.ContentType,
+		ID: repeater.ShowID(m.ID), Corr: repeater.ShowID(m.Corr), ReplyTo: m.ReplyTo.Name, ContentType: m.ContentType,
 		Key: string(m.Key), Durable: m.Durable == adapters.Yes, Expires: m.Expires, Attempt: d.Attempt,
 		PosthouseID: m.Track.ID, Path: m.Track.Path,
 	}
@@ -206,15 +207,6 @@ func (p *place) show(d adapters.Delivery) shown {
 		s.Base64 = base64.StdEncoding.EncodeToString(m.Body.Data)
 	}
 	return s
-}
-
-// idText shows text as it is, and an id of another type in the form that Posthouse writes into headers, which says what
-// it is.
-func idText(id adapters.ID) string {
-	if id.Form == adapters.IDString {
-		return id.S
-	}
-	return bridge.FormatID(id)
 }
 
 func (p *place) print(w io.Writer, d adapters.Delivery, output string) error {

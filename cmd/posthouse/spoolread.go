@@ -8,11 +8,9 @@ import (
 	"io"
 	"slices"
 	"strings"
-	"unicode/utf8"
 
 	"github.com/spf13/cobra"
 
-	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/bridge"
 	"github.com/posthouse/posthouse/repeater"
 	"github.com/posthouse/posthouse/spool"
@@ -117,18 +115,18 @@ func (v *verified) text(w io.Writer) error {
 
 // dumped is a record as JSON.
 type dumped struct {
-	File    string   `json:"file"`
-	Offset  int64    `json:"offset"`
-	Size    int64    `json:"size"`
-	Segment uint64   `json:"segment"`
-	Type    string   `json:"type"`
-	Status  string   `json:"status"`
-	Lane    string   `json:"lane,omitempty"`
-	Seq     uint64   `json:"seq,omitempty"`
-	Maybe   bool     `json:"possible_duplicate,omitempty"`
-	ID      string   `json:"source_id,omitempty"`
-	What    string   `json:"what,omitempty"`
-	Message *message `json:"message,omitempty"`
+	File    string          `json:"file"`
+	Offset  int64           `json:"offset"`
+	Size    int64           `json:"size"`
+	Segment uint64          `json:"segment"`
+	Type    string          `json:"type"`
+	Status  string          `json:"status"`
+	Lane    string          `json:"lane,omitempty"`
+	Seq     uint64          `json:"seq,omitempty"`
+	Maybe   bool            `json:"possible_duplicate,omitempty"`
+	ID      string          `json:"source_id,omitempty"`
+	What    string          `json:"what,omitempty"`
+	Message *repeater.Shown `json:"message,omitempty"`
 }
 
 // dumpFlags say what dump shows.
@@ -174,7 +172,7 @@ func (f *dumpFlags) print(w io.Writer, r spool.DumpRecord) error {
 		if m, err := repeater.DecodeRecord(r.Body); err != nil {
 			out.What = err.Error()
 		} else {
-			out.Message = showMessage(m)
+			out.Message = repeater.Show(m)
 		}
 	}
 	if f.output == "json" {
@@ -204,66 +202,13 @@ func (d *dumped) text(w io.Writer) error {
 	return errors.Join(err, printJSON(w, d.Message))
 }
 
-// A message as JSON: what people and scripts need of it.
-type message struct {
-	PosthouseID string      `json:"posthouse_id,omitempty"`
-	Origin      string      `json:"origin,omitempty"`
-	Path        []string    `json:"path,omitempty"`
-	Maybe       bool        `json:"possible_duplicate,omitempty"`
-	ID          string      `json:"id,omitempty"`
-	Corr        string      `json:"correlation_id,omitempty"`
-	To          string      `json:"to,omitempty"`
-	ReplyTo     string      `json:"reply_to,omitempty"`
-	Type        string      `json:"type,omitempty"`
-	ContentType string      `json:"content_type,omitempty"`
-	Key         string      `json:"key,omitempty"`
-	Group       string      `json:"group,omitempty"`
-	Priority    *uint8      `json:"priority,omitempty"`
-	Durable     bool        `json:"durable,omitempty"`
-	Created     int64       `json:"created_ms,omitempty"`
-	Received    int64       `json:"received_ms,omitempty"`
-	Expires     int64       `json:"expires_ms,omitempty"`
-	Headers     [][2]string `json:"headers,omitempty"`
-	Set         [][2]string `json:"set,omitempty"`   // headers that the route gives it on the way to its target
-	Unset       []string    `json:"unset,omitempty"` // those that it takes out
-	Body        string      `json:"body,omitempty"`
-	Base64      string      `json:"body_base64,omitempty"` // where the body is no text
-}
-
-func showMessage(m *adapters.Message) *message {
-	s := &message{
-		PosthouseID: m.Track.ID, Origin: m.Track.Origin, Path: m.Track.Path, Maybe: m.Track.MaybeDup, ID: idText(m.ID), Corr: idText(m.Corr),
-		To: m.To.Name, ReplyTo: m.ReplyTo.Name, Type: m.Type, ContentType: m.ContentType, Key: string(m.Key), Group: idText(m.Group.ID),
-		Durable: m.Durable == adapters.Yes, Created: m.Created, Received: m.Received, Expires: m.Expires,
-	}
-	if m.Priority.Set {
-		s.Priority = &m.Priority.Value
-	}
-	for _, h := range m.Props {
-		s.Headers = append(s.Headers, [2]string{h.Name, h.V.Text()})
-	}
-	for _, e := range m.Edits {
-		if e.V.Type() == adapters.TNull {
-			s.Unset = append(s.Unset, e.Name)
-		} else {
-			s.Set = append(s.Set, [2]string{e.Name, e.V.Text()})
-		}
-	}
-	if utf8.Valid(m.Body.Data) {
-		s.Body = string(m.Body.Data)
-	} else {
-		s.Base64 = base64.StdEncoding.EncodeToString(m.Body.Data)
-	}
-	return s
-}
-
 // exported is a line of export.
 type exported struct {
 	Lane   string       `json:"lane"`
 	Seq    uint64       `json:"seq"`
 	Source string       `json:"source_id,omitempty"`
 	Dead   *bridge.Dead `json:"dead_letter,omitempty"`
-	message
+	repeater.Shown
 	Record string `json:"record_base64,omitempty"` // the whole message in Posthouse's binary form
 }
 
@@ -303,7 +248,7 @@ func (j *journal) export(c *cobra.Command, d *vfs.Dir, w io.Writer, lane string,
 			fmt.Fprintf(c.ErrOrStderr(), "posthouse: sequence %d: %v\n", it.Seq, err)
 			return nil
 		}
-		out := exported{Lane: lane, Seq: it.Seq, Source: string(it.ID), message: *showMessage(m)}
+		out := exported{Lane: lane, Seq: it.Seq, Source: string(it.ID), Shown: *repeater.Show(m)}
 		if out.Dead = repeater.DecodeDead(it.ID); out.Dead != nil {
 			out.Source = ""
 		}
