@@ -106,3 +106,12 @@ func openBounded[T io.Closer](ctx context.Context, open func() (T, error)) (T, e
 	}
 	return v, err
 }
+
+// settleBounded is Settle, unless the source does not come back from it.
+func settleBounded(ctx context.Context, src adapters.Source, o adapters.Outcome, ds []adapters.Delivery) error {
+	var err error
+	if bounded(ctx, func() { err = src.Settle(ctx, o, ds...) }) {
+		return err
+	}
+	return errSilentSource
+}

@@ -193,10 +193,11 @@ func (r *Repeater) batch(ctx context.Context, a *DeadAsk, run *routeRun, seqs []
 	}
 }
 
-// A letter is a dead letter that somebody has taken to do something with it.
+// A letter is a dead letter that somebody has taken to do something with it, or a message of an orphan.
 type letter struct {
 	record
-	b *store
+	b    *store                 // of a dead letter
+	done func(seq uint64) error // marks that of an orphan
 }
 
 // takeLetter takes record seq; nil if it is not there any more.
@@ -225,6 +226,12 @@ func (b *store) takeLetter(seq uint64) (*letter, error) {
 
 // end lets the letter go: done, or for somebody else to take.
 func (l *letter) end(done bool) {
+	if l.b == nil {
+		if done {
+			_ = l.done(l.Seq) // it was read there
+		}
+		return
+	}
 	if done {
 		l.b.done(l.Seq)
 	}
@@ -312,7 +319,7 @@ func (r *routeRun) atMostOnceMore(l *letter, lanes []*lane, m *adapters.Message,
 // lanesFor are the lanes that get a letter: the one that it comes from, or, if no lane had it, those that the route gives it
 // now.
 func (r *routeRun) lanesFor(l *letter) ([]*lane, *adapters.Message, error) {
-	if l.dead != nil && l.dead.Lane != r.dead.name {
+	if l.b != nil && l.dead != nil && l.dead.Lane != r.dead.name {
 		i := slices.IndexFunc(r.lanes, func(o *lane) bool { return o.name == l.dead.Lane })
 		if i < 0 {
 			return nil, nil, fmt.Errorf("%w: %s", errLaneGone, l.dead.Lane)

@@ -293,15 +293,6 @@ func (f *flow) settle(s *session, o adapters.Outcome, ps []*parcel) error {
 	return nil
 }
 
-// settleBounded is Settle, unless the source does not come back from it.
-func settleBounded(ctx context.Context, src adapters.Source, o adapters.Outcome, ds []adapters.Delivery) error {
-	var err error
-	if bounded(ctx, func() { err = src.Settle(ctx, o, ds...) }) {
-		return err
-	}
-	return errSilentSource
-}
-
 // slowLooks is how many times a lane is looked at within the time that makes it slow.
 const slowLooks = 4
 

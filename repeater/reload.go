@@ -237,6 +237,8 @@ type part struct {
 // exchange is steps 3 and 4. It returns when all parts have been exchanged, even if ctx has ended: then the new flows end
 // as soon as they begin.
 func (r *Repeater) exchange(ctx context.Context, do *prepared, d *routes.Diff) {
+	r.exchanging.Lock() // orphans may get a route
+	defer r.exchanging.Unlock()
 	before, w := r.now.Load(), do.wiring
 	kept, parts := r.parts(w, d)
 	for _, f := range kept {

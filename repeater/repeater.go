@@ -77,11 +77,12 @@ type Repeater struct {
 
 	readouts []readout // what WriteFamilies writes
 
-	reloads chan *reload                  // for the goroutine that serves
-	serving chan struct{}                 // closed when the spool is open and the flows are about to begin
-	over    chan struct{}                 // closed when nothing runs any more
-	gone    []*flow                       // that run no more, and have left something
-	watches map[string]context.CancelFunc // of addresses, by broker
+	exchanging sync.Mutex                    // held while flows are exchanged, and while orphans change
+	reloads    chan *reload                  // for the goroutine that serves
+	serving    chan struct{}                 // closed when the spool is open and the flows are about to begin
+	over       chan struct{}                 // closed when nothing runs any more
+	gone       []*flow                       // that run no more, and have left something
+	watches    map[string]context.CancelFunc // of addresses, by broker
 }
 
 // A wiring is a table with what its flows are made with. It never changes.

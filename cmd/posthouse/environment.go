@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/posthouse/posthouse/repeater/admin"
 	"github.com/posthouse/posthouse/spool"
 	"github.com/posthouse/posthouse/spool/vfs"
 )
@@ -27,8 +28,6 @@ const (
 	codeOwner     = "E108"
 	codeNoJournal = "E109"
 	codeNoRoute   = "R011"
-	codeNotHeld   = "R012"
-	codeNoPlace   = "R013"
 )
 
 // environmentCodes are the explanations of codes that no finding of a file has.
@@ -46,8 +45,6 @@ func environmentCodes() map[string]string {
 		codeNewer:     "The journal was written by a newer program.\nUse that program, or a newer one. To go back for good, let the newer one drain the spool first.",
 		codeOwner:     "The journal belongs to another host or repeater.\nIt may be a copy or a restored backup, whose messages the original has sent or will send. If the original is gone for good: posthouse run --accept-epoch, once. The messages in it are then sent, perhaps a second time.",
 		codeNoJournal: "There is no journal in the directory.\nEach repeater has its own below spool.dir: DIR/REPEATER. With --dir give that directory itself.",
-		codeNotHeld:   "The lane holds nothing that could be resolved so.\nretry and dead-letter are for messages that the target refuses: the lane is held, or has set some aside. sent and resend are for messages of unknown outcome, on a route with delivery: exactly-once. posthouse status shows what is held, and why.",
-		codeNoPlace:   "Dead letters have no place.\nThe file has no spool, and the route no dead_letter. Add one of them and restart, or mend the cause and use posthouse resolve ROUTE/TARGET retry.",
 		codeNoRoute:   "There is no route or lane of that name.\nposthouse status lists the routes and lanes of the daemon, posthouse spool ls the lanes of the spool.",
 	}
 }
@@ -55,6 +52,9 @@ func environmentCodes() map[string]string {
 // explainEnvironment is Explain for those codes.
 func explainEnvironment(code string) (string, bool) {
 	code = strings.ToUpper(code)
+	if text, ok := admin.Explain(code); ok {
+		return text, true
+	}
 	text, ok := environmentCodes()[code]
 	return code + ": " + text, ok
 }

@@ -107,7 +107,7 @@ func (p *picky) arrived(n uint64) {
 // mended; both decisions are in the log.
 func TestResolveHeldLane(t *testing.T) {
 	p := newPicky(t)
-	posthouse(t, "resolve", "-c", p.file, "orders/b", "retry", "--reason", "x").want(t, 1, "holds nothing that could be resolved so: no message that the target has refused [R012]", "help: posthouse status")
+	posthouse(t, "resolve", "-c", p.file, "orders/b", "retry", "--reason", "x").want(t, 1, "holds nothing that could be resolved so: no message that the target has refused [A009]", "help: posthouse status")
 	p.takes(4000)
 	for _, body := range []string{"first", strings.Repeat("y", 5000), "third"} {
 		p.send(body)
@@ -115,7 +115,7 @@ func TestResolveHeldLane(t *testing.T) {
 	p.is("held")
 	posthouse(t, "status", "-c", p.file).want(t, 0, "lane orders/b is held since ", "posthouse resolve orders/b ACTION --reason TEXT")
 	posthouse(t, "resolve", "-c", p.file, "orders/c", "retry", "--reason", "x").want(t, 1, `"orders/c": no lane of that name runs here [R011]`)
-	posthouse(t, "resolve", "-c", p.file, "orders/b", "sent", "--reason", "x").want(t, 1, "[R012]")
+	posthouse(t, "resolve", "-c", p.file, "orders/b", "sent", "--reason", "x").want(t, 1, "[A009]")
 	p.arrived(1)
 	posthouse(t, "resolve", "-c", p.file, "orders/b", "dead-letter", "--reason", "a test\nmessage").want(t, 0, "lane orders/b: dead-letter, 1 message\n")
 	p.arrived(2)
@@ -174,7 +174,7 @@ admin: { listen: "`+admins.Addr().String()+`", log: { level: warn } }
 	p.is("held")
 	posthouse(t, "status", "-c", p.file).want(t, 0, "lane orders/b is held since ", "got no answer", "sent or resend")
 	p.send("second")
-	posthouse(t, "resolve", "-c", p.file, "orders/b", "retry", "--reason", "x").want(t, 1, "[R012]")
+	posthouse(t, "resolve", "-c", p.file, "orders/b", "retry", "--reason", "x").want(t, 1, "[A009]")
 	p.arrived(1)
 	posthouse(t, "resolve", "-c", p.file, "orders/b", "sent", "--reason", "found it there").want(t, 0, "lane orders/b: sent, 1 message\n")
 	p.arrived(2)

@@ -113,7 +113,7 @@ func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.O
 		Trying: boss.reloading,
 	})
 	srv, err := admin.Listen(table.Admin.Listen, admin.Options{
-		Status: rep.Status, Metrics: reg, Bulk: bulk, Families: rep.WriteFamilies, Requests: rep.Requests(),
+		Status: rep.Status, Repeater: rep, Metrics: reg, Bulk: bulk, Families: rep.WriteFamilies, Requests: rep.Requests(),
 		Version: version, Resolve: rep.Resolve, Keeper: keeper, Log: o.Log,
 	})
 	if err != nil {

@@ -46,6 +46,8 @@ type Options struct {
 	Requests *prometheus.CounterVec // of the labels method and code; nil = requests are not counted
 	Version  string
 
+	Repeater *repeater.Repeater // nil = only what Status shows
+
 	// Resolve is Repeater.Resolve; nil = nothing can be resolved here.
 	Resolve func(ctx context.Context, lane string, a repeater.Action, reason string) (int, error)
 
@@ -121,11 +123,12 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { text(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /version", s.version)
-	s.api(mux)
+	register(mux, s.endpoints())
+	mux.HandleFunc("/api/", nothing)
 	mux.Handle("GET /metrics", s.metrics())
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		refuse(w, problem{Status: http.StatusForbidden, Detail: "a page of another origin may change nothing here", Help: "use posthouse resolve, or send no Origin"})
+		refuse(w, Problem{Status: http.StatusForbidden, Code: "A005", Detail: "a page of another origin may change nothing here", Help: "use posthouse resolve, or send no Origin"})
 	}))
 	if s.opts.Requests == nil {
 		return onlyLocalHost(cross.Handler(mux))

@@ -74,11 +74,11 @@ func TestProblems(t *testing.T) {
 		code, help   string
 	}{
 		{"GET", "/api/v1/routes/absent", 404, "R011", "/api/v1/routes"},
-		{"GET", "/api/v1/nothing", 404, "", "/api/v1/status"},
-		{"GET", "/api/", 404, "", "/api/v1/status"},
-		{"POST", "/api/v1/status", 405, "", "GET"},
-		{"DELETE", "/api/v1/routes/orders", 405, "", "GET"},
-		{"PUT", "/api/v1/absent", 405, "", "GET"},
+		{"GET", "/api/v1/nothing", 404, "A012", "/openapi.json"},
+		{"GET", "/api/", 404, "A012", "/openapi.json"},
+		{"POST", "/api/v1/status", 405, "A016", "HEAD or GET"},
+		{"DELETE", "/api/v1/routes/orders", 405, "A016", "GET"},
+		{"PUT", "/api/v1/absent", 404, "A012", ""},
 	} {
 		code, body := request(t, c.method, addr, c.path, "")
 		var p struct {

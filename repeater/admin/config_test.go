@@ -95,13 +95,13 @@ func TestConfig(t *testing.T) {
 		code               int
 		word               string
 	}{
-		"GET":              {"GET", reload, "", nil, 404, ""},
-		"PUT":              {"PUT", "/api/v1/config", "{}", is, 405, ""},
-		"no JSON":          {"POST", reload, "{}", []string{"If-Match", first}, 415, ""},
-		"other origin":     {"POST", reload, "{}", append([]string{"Origin", "https://evil.example", "If-Match", first}, is...), 403, ""},
+		"GET":              {"GET", reload, "", nil, 405, "A016"},
+		"PUT":              {"PUT", "/api/v1/config", "{}", is, 405, "A016"},
+		"no JSON":          {"POST", reload, "{}", []string{"If-Match", first}, 415, "A015"},
+		"other origin":     {"POST", reload, "{}", append([]string{"Origin", "https://evil.example", "If-Match", first}, is...), 403, "A005"},
 		"no If-Match":      {"POST", reload, "{}", is, 428, "C002"},
 		"another one":      {"POST", reload, "{}", append([]string{"If-Match", `"7-abc"`}, is...), 412, "C002"},
-		"no generation":    {"POST", rollback, "{}", append([]string{"If-Match", first}, is...), 400, ""},
+		"no generation":    {"POST", rollback, "{}", append([]string{"If-Match", first}, is...), 400, "A014"},
 		"not kept":         {"POST", rollback, `{"generation": 9}`, append([]string{"If-Match", first}, is...), 404, "C004"},
 		"no history of it": {"GET", "/api/v1/config/history/9", "", nil, 404, "C004"},
 		"no number":        {"GET", "/api/v1/config/history/x", "", nil, 404, "C004"},

@@ -112,7 +112,7 @@ func TestResolveRefusesRequests(t *testing.T) {
 		"unknown field":    {"POST", `{"action": "retry", "reason": "x", "all": true}`, is, 400, false},
 		"two objects":      {"POST", right + right, is, 400, false},
 		"reason no text":   {"POST", `{"action": "retry", "reason": 5}`, is, 400, false},
-		"too large a body": {"POST", `{"action": "retry", "reason": "` + strings.Repeat("x", 1<<17) + `"}`, is, 413, false},
+		"too large a body": {"POST", `{"action": "retry", "reason": "` + strings.Repeat("x", 1<<19) + `"}`, is, 413, false},
 	} {
 		code, h, body := send(t, c.method, addr, heldLane, c.body, c.headers...)
 		var p struct{ Detail, Help string }
@@ -134,8 +134,8 @@ func TestResolveProblems(t *testing.T) {
 		code int
 		name string
 	}{
-		{repeater.ErrNoLane, 404, "R011"}, {repeater.ErrNotHeld, 409, "R012"}, {repeater.ErrNoPlace, 409, "R013"},
-		{repeater.ErrNoAction, 400, ""}, {repeater.ErrReason, 400, ""}, {errors.New("broken"), 500, ""},
+		{repeater.ErrNoLane, 404, "R011"}, {repeater.ErrNotHeld, 409, "A009"}, {repeater.ErrNoPlace, 409, "A010"},
+		{repeater.ErrNoAction, 400, "A014"}, {repeater.ErrReason, 400, "A014"}, {errors.New("broken"), 500, ""},
 	} {
 		addr := deciding(t, &decider{err: fmt.Errorf("lane orders/kafka: %w", c.err)})
 		code, _, body := send(t, "POST", addr, heldLane, `{"action": "retry", "reason": "x"}`, "Content-Type", "application/json")
@@ -153,7 +153,7 @@ func TestResolveProblems(t *testing.T) {
 // Without a repeater that resolves there is no such document.
 func TestNothingToResolve(t *testing.T) {
 	addr, _ := serve(t, status("up", ""))
-	if code, _, _ := send(t, "POST", addr, heldLane, `{"action": "retry", "reason": "x"}`, "Content-Type", "application/json"); code != 405 {
+	if code, _, _ := send(t, "POST", addr, heldLane, `{"action": "retry", "reason": "x"}`, "Content-Type", "application/json"); code != 404 {
 		t.Errorf("%d", code)
 	}
 }
