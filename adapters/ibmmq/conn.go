@@ -273,7 +273,7 @@ func (l *link) Probe(ctx context.Context) error {
 	if l.busy() {
 		return l.cause() // a call under way is bounded itself
 	}
-	_, err := run(ctx, l, 3*l.cfg.Heartbeat, func() (facts, error) { return askManager(l.conn) })
+	_, err := run(context.WithoutCancel(ctx), l, 3*l.cfg.Heartbeat, func() (facts, error) { return askManager(l.conn) })
 	if err != nil {
 		return lost("receive", l.at, err)
 	}

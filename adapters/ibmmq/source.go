@@ -81,12 +81,8 @@ func attachSource(l *link) (*source, error) {
 
 // Receive gets the next unit of work, once the last one is settled: all that is there, up to max and the limits.
 func (s *source) Receive(ctx context.Context, max int) ([]adapters.Delivery, error) {
-	select {
-	case <-s.settled:
-	case <-s.gone:
-		return nil, s.cause()
-	case <-ctx.Done():
-		return nil, ctx.Err()
+	if err := s.free(ctx); err != nil {
+		return nil, op("receive", err)
 	}
 	for {
 		tags, err := s.get(ctx, max)
@@ -99,6 +95,26 @@ func (s *source) Receive(ctx context.Context, max int) ([]adapters.Delivery, err
 		if err != nil {
 			s.settled <- struct{}{}
 			return nil, op("receive", err)
+		}
+	}
+}
+
+// free waits until nothing is open, and asks in every heartbeat whether the queue manager is still there: nobody else does.
+func (s *source) free(ctx context.Context) error {
+	beat := time.NewTicker(s.cfg.Heartbeat)
+	defer beat.Stop()
+	for {
+		select {
+		case <-s.settled:
+			return nil
+		case <-s.gone:
+			return s.cause()
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-beat.C:
+		}
+		if err := s.Probe(ctx); err != nil && ctx.Err() == nil {
+			return err
 		}
 	}
 }

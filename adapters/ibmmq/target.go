@@ -160,7 +160,7 @@ func sizeOf(w *Wire) int64 {
 
 // putUnit puts ws and commits. A definite refusal of one ends the unit of work before it; anything else that goes wrong backs
 // out everything.
-func (t *target) putUnit(ms []*adapters.Message, ws []Wire) (s sent, err error) {
+func (t *target) putUnit(ms []*adapters.Message, ws []Wire) (s sent, _ error) {
 	for i := range ws {
 		err := t.put(ms[i], &ws[i])
 		if err == nil {
@@ -173,10 +173,13 @@ func (t *target) putUnit(ms []*adapters.Message, ws []Wire) (s sent, err error) 
 		s.refused = classify("send", t.at, err)
 		break
 	}
-	if s.n > 0 {
-		err = t.conn.commit()
+	if s.n == 0 {
+		return s, nil
 	}
-	return s, err
+	if err := t.conn.commit(); err != nil {
+		return sent{}, t.undo(err)
+	}
+	return s, nil
 }
 
 // undo backs out after err, so that the next unit of work begins empty. Where that fails the connection is of no use.

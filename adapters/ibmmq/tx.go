@@ -137,12 +137,13 @@ func (x *txTarget) transact(ms []*adapters.Message, ws []Wire, p adapters.Positi
 	for i := 0; err == nil && i < len(ws); i++ {
 		err = x.put(ms[i], &ws[i])
 	}
-	if err != nil {
-		err = x.undo(err)
-	} else {
+	if err == nil {
 		failpoint.Hit("C22")
 		failpoint.Soon("C22-end")
 		err = x.conn.commit()
+	}
+	if err != nil {
+		err = x.undo(err)
 	}
 	if q != nil {
 		_ = q.close() // or the connection is gone, and the handle with it
