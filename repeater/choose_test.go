@@ -18,7 +18,7 @@ func chooserOf(s routes.Sharing, weights []int, priorities ...int) *routeRun {
 			to.Priority = priorities[i]
 		}
 		r.route.To = append(r.route.To, to)
-		r.lanes = append(r.lanes, &lane{of: r, target: to})
+		r.lanes = append(r.lanes, &lane{of: r, reach: &reach{target: to}})
 	}
 	return r
 }

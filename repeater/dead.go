@@ -168,11 +168,11 @@ func (f *flow) deadLanes(run func(l *lane, ended func()), keep func(*lane) (end 
 			ends = append(ends, keep(r.dead))
 		default:
 			wg.Add(1)
-			go run(r.dead, wg.Done)
+			run(r.dead, wg.Done)
 		}
 		if t := r.replies; t != nil && t.lane != nil && r.route.Asks != nil {
 			wg.Add(1)
-			go run(t.lane, wg.Done)
+			run(t.lane, wg.Done)
 		}
 	}
 	return func() {

@@ -17,19 +17,21 @@ type duty struct {
 }
 
 // run keeps a target open and sends, and keeps the journal, until stop ends; what is under way then may finish until work
-// ends. It calls ended when nothing more will be done; that may be on another goroutine, after run has returned.
+// ends. It returns at once, and calls ended when nothing more will be done.
 func (l *lane) run(stop, work context.Context, ended func()) {
 	end := l.keep(work)
 	d := &duty{stop: stop, work: work, end: func() { end(); ended() }}
 	switch {
 	case l.local:
-		l.replies.watch(stop)
-		d.end()
+		go func() {
+			l.replies.watch(stop)
+			d.end()
+		}()
 		return
 	case l.turns != nil:
 		l.turns.begin(d)
 	}
-	l.deliver(d)
+	go l.deliver(d)
 }
 
 // deliver keeps a target open and sends.

@@ -25,7 +25,7 @@ func (b *store) feeding(post context.Context) (end func()) {
 	w.kick()
 	return func() { // post has ended
 		w.kick()
-		<-w.over
+		<-w.over()
 	}
 }
 
@@ -205,7 +205,7 @@ func (b *store) takeHeld(ctx context.Context, seq uint64) bool {
 func (b *store) setAside(seq uint64, until time.Time) {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
-	b.held[seq] = until
+	b.held.set(seq, until)
 }
 
 // dueHeld returns the record set aside that is due first; the zero time if there is none. Where the target has a position,
@@ -307,12 +307,12 @@ func (b *store) offer(ctx context.Context, it *item) {
 		return
 	}
 	if it.seq < b.first && b.mayBeSent(it.seq) {
-		b.unsure[it.seq] = true
+		b.unsure.set(it.seq, true)
 	}
 	it.doubt = b.unsure[it.seq]
 	it.maybe = it.maybe || b.elsewhere[it.seq] || it.doubt && (it.seq < b.copied || !(b.certain && it.certain))
 	it.refused, it.tried = b.refused[it.seq], b.firsts[it.seq]
-	b.fed[it.seq] = true
+	b.fed.set(it.seq, true)
 	b.fedBytes += it.size
 	if it.refused.times > 0 { // older than all that wait
 		b.l.queue = slices.Insert(b.l.queue, 0, it)

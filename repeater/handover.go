@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"time"
 
 	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/routes"
@@ -329,7 +328,7 @@ func (b *store) adopt(o *store) {
 		b.marks.kick()
 	}
 	if !routes.SameSource(o.l.target.Addr, b.l.target.Addr) { // what nobody knows of the old place is no doubt about this one
-		b.elsewhere, b.unsure, b.firsts = b.unsure, map[uint64]bool{}, map[uint64]time.Time{}
+		b.elsewhere, b.unsure, b.firsts = b.unsure, nil, nil
 	}
 	if o.l.target.Addr.Broker != b.l.target.Addr.Broker {
 		b.at = adapters.Position{}

@@ -24,12 +24,7 @@ type lane struct {
 	away    atomic.Bool // its target is down (moving.go)
 	idles   atomic.Bool // an operator has paused it
 	of      *routeRun
-	target  routes.Target
-	adapter adapters.Adapter
-	cfg     adapters.Config
-	caps    adapters.Capabilities
-	fitting bridge.Options // of the target's broker
-	gate    *gate
+	*reach  // its target, or the first of them
 	end     *end
 	ids     *laneIDs
 	clock   *clock
@@ -110,10 +105,10 @@ func (l *lane) keep(work context.Context) (end func()) {
 	return func() {
 		l.close()
 		b.grow.kick() // it does not wait for anything any more, but for room, and for that not longer than work
-		<-b.grow.over
+		<-b.grow.over()
 		over()
 		b.marks.kick()
-		<-b.marks.over
+		<-b.marks.over()
 	}
 }
 

@@ -13,7 +13,7 @@ import (
 // again as the prefetch allows.
 func TestSentItemsLeaveTheQueuesArray(t *testing.T) {
 	r := &routes.Route{InFlight: 8, Batch: routes.Batch{Count: 3, Size: 1 << 20}}
-	l := &lane{of: &routeRun{route: r}, wake: make(chan struct{}, 1)}
+	l := &lane{of: &routeRun{route: r}, reach: new(reach), wake: make(chan struct{}, 1)}
 	s := newSession(nil, adapters.Limits{}, newDebt())
 	for range 5 {
 		l.push([]*item{{p: &parcel{s: s}}})

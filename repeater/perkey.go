@@ -29,13 +29,9 @@ type line struct {
 
 // lines are the keys that are held. lane.mu guards them.
 type lines struct {
-	byKey  map[string]*line
-	heads  map[uint64]string // key by the head of its line
-	parked map[uint64]bool
-}
-
-func newLines() lines {
-	return lines{byKey: map[string]*line{}, heads: map[uint64]string{}, parked: map[uint64]bool{}}
+	byKey  sparse[string, *line]
+	heads  sparse[uint64, string] // key by the head of its line
+	parked sparse[uint64, bool]
 }
 
 func (q *lines) empty() bool { return len(q.byKey) == 0 }
@@ -45,8 +41,8 @@ func (q *lines) full() bool { return len(q.byKey) > mostKeys || len(q.parked) > 
 // hold makes seq the head of its key's line.
 func (q *lines) hold(key string, seq uint64) {
 	if q.byKey[key] == nil {
-		q.byKey[key] = &line{head: seq}
-		q.heads[seq] = key
+		q.byKey.set(key, &line{head: seq})
+		q.heads.set(seq, key)
 	}
 }
 
@@ -61,7 +57,7 @@ func (q *lines) park(key string, seq uint64) {
 	l := q.byKey[key]
 	if i, there := slices.BinarySearch(l.parked, seq); !there {
 		l.parked = slices.Insert(l.parked, i, seq)
-		q.parked[seq] = true
+		q.parked.set(seq, true)
 	}
 }
 
@@ -78,7 +74,7 @@ func (q *lines) next(seq uint64) uint64 {
 		return 0
 	}
 	l.head, l.parked = l.parked[0], l.parked[1:]
-	q.heads[l.head] = key
+	q.heads.set(l.head, key)
 	delete(q.parked, l.head)
 	return l.head
 }
@@ -187,7 +183,7 @@ func (l *lane) holdsKey(it *item, reason string, err error) (spill bool) {
 func (b *store) refusedBefore(its []*item, first uint64) {
 	for i, it := range its {
 		if it.refused.times > 0 {
-			b.refused[first+uint64(i)] = it.refused
+			b.refused.set(first+uint64(i), it.refused)
 		}
 	}
 }
@@ -195,7 +191,7 @@ func (b *store) refusedBefore(its []*item, first uint64) {
 // freeKey lets the next of a key go when record seq has gone its way. lane.mu is held.
 func (b *store) freeKey(seq uint64) {
 	if next := b.lines.next(seq); next != 0 {
-		b.held[next] = time.Now()
+		b.held.set(next, time.Now())
 		signal(b.room)
 	}
 }

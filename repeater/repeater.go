@@ -97,6 +97,7 @@ type wiring struct {
 	ids     *identity
 	key     adapters.Secret // seals paths; zero: there is none
 
+	nowhere  *reach              // of the lanes whose dead letters stay in the journal
 	tables   map[string]*replies // of bridges, by name
 	bridging *bridgeMetrics
 	known    *identities // of brokers
@@ -181,6 +182,7 @@ func (r *wiring) resolve() error {
 
 // open makes the gates of the brokers; those of keep stay as they are.
 func (r *wiring) open(keep map[string]*gate) {
+	r.nowhere = &reach{target: routes.Target{Name: deadLane}}
 	r.gates = map[string]*gate{}
 	for name, b := range r.table.Brokers {
 		if r.gates[name] = keep[name]; keep[name] == nil {
@@ -289,7 +291,7 @@ func (r *wiring) newDead(run *routeRun, gates map[string]*gate, m *metrics, ids 
 		return r.newLane(&of, t, gates, m, ids)
 	}
 	return &lane{
-		name: run.route.Name + "/" + deadLane, of: &of, target: routes.Target{Name: deadLane}, local: true,
+		name: run.route.Name + "/" + deadLane, of: &of, reach: r.nowhere, local: true,
 		end: newEnd(run.log), ids: ids.lane(), clock: r.clock, log: run.log.With("target", deadLane), count: m.lane(run.route.Name, deadLane),
 		wake: make(chan struct{}, 1), nudge: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
 	}
@@ -305,8 +307,8 @@ func (r *wiring) newLane(run *routeRun, t routes.Target, gates map[string]*gate,
 	cfg.Once = route.Delivery == routes.ExactlyOnce
 	log := run.log.With("target", t.Name, "broker", b.Name)
 	l := &lane{
-		name: route.Name + "/" + t.Name, of: run, target: t, adapter: r.kinds[b.Kind], cfg: cfg,
-		caps: r.kinds[b.Kind].Capabilities(cfg), fitting: b.Fit, gate: gates[b.Name], end: newEnd(log.With("end", "target")),
+		name: route.Name + "/" + t.Name, of: run,
+		reach: &reach{target: t, adapter: r.kinds[b.Kind], cfg: cfg, caps: r.kinds[b.Kind].Capabilities(cfg), fitting: b.Fit, gate: gates[b.Name]}, end: newEnd(log.With("end", "target")),
 		ids: ids.lane(), clock: r.clock, log: log, count: m.lane(route.Name, t.Name),
 		key: r.key, back: retrying(route.Retry), pace: newPace(route.MaxRate),
 		wake: make(chan struct{}, 1), nudge: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),

@@ -45,7 +45,7 @@ func (r *wiring) newTable(run *routeRun, t *replies, ids *identity) *lane {
 	of := *run
 	of.route, of.lanes = &own, nil
 	return &lane{
-		name: run.route.Name + "/" + repliesLane, of: &of, target: routes.Target{Name: repliesLane}, local: true, replies: t,
+		name: run.route.Name + "/" + repliesLane, of: &of, reach: &reach{target: routes.Target{Name: repliesLane}}, local: true, replies: t,
 		end: newEnd(run.log), ids: ids.lane(), clock: r.clock, log: run.log.With("target", repliesLane), count: r.metrics.lane(run.route.Name, repliesLane),
 		wake: make(chan struct{}, 1), nudge: make(chan struct{}, 1), shown: stateStarting, since: time.Now(),
 	}

@@ -115,7 +115,7 @@ func (l *lane) resolveRefused(a Action, reason string) (n int, why error, err er
 // releaseHeld makes all that is set aside due. lane.mu is held.
 func (b *store) releaseHeld(a Action, reason string) (n int) {
 	for seq := range b.held {
-		b.held[seq] = time.Now()
+		b.held.set(seq, time.Now())
 		b.l.verdict.add(a, reason, "", seq)
 		n++
 	}

@@ -110,7 +110,7 @@ func (s *sending) exchange(stop, post, work context.Context) {
 	if adapters.KindOf(s.failure()) == adapters.Lost {
 		closeBounded(s.t) // so that the receipts end now and not with their watchdogs
 	}
-	<-s.more.over
+	<-s.more.over()
 	fed()
 	endProbe()
 }

@@ -14,8 +14,8 @@ type service struct {
 	end       func()          // waits for ctx and for the lanes
 }
 
-// run serves the source until ctx ends, then finishes what is in flight, at most for the grace period. It calls ended when all
-// its goroutines have ended; that may be on another one, after run has returned.
+// run serves the source until ctx ends, then finishes what is in flight, at most for the grace period. It returns at once, and
+// calls ended when all its goroutines have ended.
 func (f *flow) run(ctx context.Context, ended func()) {
 	work, cut := afterGrace(ctx, f.grace)
 	buried, closeDead := context.WithCancel(work)
@@ -24,9 +24,9 @@ func (f *flow) run(ctx context.Context, ended func()) {
 	halt, stopLanes := f.laneStop(ctx)
 	for _, l := range f.lanes() {
 		lanes.Add(1)
-		go l.run(halt, work, lanes.Done)
+		l.run(halt, work, lanes.Done)
 	}
-	f.loop(&service{ctx: ctx, work: work, end: func() {
+	go f.loop(&service{ctx: ctx, work: work, end: func() {
 		<-ctx.Done()
 		stopLanes()
 		lanes.Wait()
@@ -147,10 +147,10 @@ func (f *flow) conclude(sv *service, v *visit, err error) LinkState {
 	v.stop()
 	s.finish()
 	select {
-	case <-s.settler.over:
+	case <-s.settler.over():
 	case <-v.work.Done():
 		s.settler.kick()
-		<-s.settler.over
+		<-s.settler.over()
 	}
 	for _, end := range v.looks {
 		end()

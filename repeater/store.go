@@ -46,45 +46,55 @@ type store struct {
 
 	// Guarded by lane.mu.
 	stored    bool
-	feeder    *worker              // of the target in use
-	incoming  []*item              // received, not in the journal, in order
-	appending int                  // in the append that runs
-	single    bool                 // the last append was too large: one at a time
-	records   int64                // in the journal, their done mark is not on disk; below 0 while one is done before its append has come back
-	unmarked  int                  // of them: the target has them
-	top       uint64               // the highest record that was marked
-	marked    uint64               // the highest whose mark is on disk
-	fed       map[uint64]bool      // of them: in the lane's queue or in flight, by sequence
-	fedBytes  int64                // of these
-	working   bool                 // a target is open, and the last thing sent did not fail
-	eager     bool                 // what has just been spilled has to be appended before the lane may pass again
-	yielding  bool                 // too slow: nothing more is sent, and with the last answer the lane is stored
-	full      error                // why nothing can be appended now
-	failed    error                // why nothing will ever be appended
-	held      map[uint64]time.Time // refused by the target, and when they are tried again
-	refused   map[uint64]refusal   // what is known of them, and of those under way again
-	unsure    map[uint64]bool      // sent with unknown outcome
-	elsewhere map[uint64]bool      // sent with unknown outcome to a place that the lane had before a reload
-	firsts    map[uint64]time.Time // of these: when they were first sent, in this life
-	sent      uint64               // records up to here may have been sent in an earlier life
-	doubtful  int                  // and so many behind them
-	appended  int64                // since the start
-	seen      map[string]uint64    // records of an earlier life whose settle may not have got to the source, by its own id
-	lines     lines                // keys that are held
-	kept      int                  // of the records: the target has them, and only their settle is waited for
-	settling  map[uint64]bool      // records whose settle is not confirmed: whether the target has them (exactly-once)
-	at        adapters.Position    // of the target, where the lane sends transactions
-	claimed   map[uint64]bool      // dead letters that an operator does something with; nil: none
-	reading   uint64               // the record set aside that was read again last
-	peeks     int                  // records in order that are being read: of more than one feed where a target was abandoned
-	ended     map[uint64]bool      // meanwhile these were done
-	passed    uint64               // the reader in order of the target in use is behind this record
-	tried     uint64               // the highest record of a transaction that was begun
-	copied    uint64               // records before this one came with a copied journal: the daemon of the original may have sent them
-	certain   bool                 // a second send is recognised, or there is none: nothing is flagged
-	taken     bool                 // a store that came after this one has its records
-	torn      bool                 // an append was under way when the work ended: its messages are with their source, and may be here
-	exact     bool                 // a record is marked done only when its settle is confirmed
+	feeder    *worker                   // of the target in use
+	incoming  []*item                   // received, not in the journal, in order
+	appending int                       // in the append that runs
+	single    bool                      // the last append was too large: one at a time
+	records   int64                     // in the journal, their done mark is not on disk; below 0 while one is done before its append has come back
+	unmarked  int                       // of them: the target has them
+	top       uint64                    // the highest record that was marked
+	marked    uint64                    // the highest whose mark is on disk
+	fed       sparse[uint64, bool]      // of them: in the lane's queue or in flight, by sequence
+	fedBytes  int64                     // of these
+	working   bool                      // a target is open, and the last thing sent did not fail
+	eager     bool                      // what has just been spilled has to be appended before the lane may pass again
+	yielding  bool                      // too slow: nothing more is sent, and with the last answer the lane is stored
+	full      error                     // why nothing can be appended now
+	failed    error                     // why nothing will ever be appended
+	held      sparse[uint64, time.Time] // refused by the target, and when they are tried again
+	refused   sparse[uint64, refusal]   // what is known of them, and of those under way again
+	unsure    sparse[uint64, bool]      // sent with unknown outcome
+	elsewhere sparse[uint64, bool]      // sent with unknown outcome to a place that the lane had before a reload
+	firsts    sparse[uint64, time.Time] // of these: when they were first sent, in this life
+	sent      uint64                    // records up to here may have been sent in an earlier life
+	doubtful  int                       // and so many behind them
+	appended  int64                     // since the start
+	seen      sparse[string, uint64]    // records of an earlier life whose settle may not have got to the source, by its own id
+	lines     lines                     // keys that are held
+	kept      int                       // of the records: the target has them, and only their settle is waited for
+	settling  sparse[uint64, bool]      // records whose settle is not confirmed: whether the target has them (exactly-once)
+	at        adapters.Position         // of the target, where the lane sends transactions
+	claimed   map[uint64]bool           // dead letters that an operator does something with; nil: none
+	reading   uint64                    // the record set aside that was read again last
+	peeks     int                       // records in order that are being read: of more than one feed where a target was abandoned
+	ended     sparse[uint64, bool]      // meanwhile these were done
+	passed    uint64                    // the reader in order of the target in use is behind this record
+	tried     uint64                    // the highest record of a transaction that was begun
+	copied    uint64                    // records before this one came with a copied journal: the daemon of the original may have sent them
+	certain   bool                      // a second send is recognised, or there is none: nothing is flagged
+	taken     bool                      // a store that came after this one has its records
+	torn      bool                      // an append was under way when the work ended: its messages are with their source, and may be here
+	exact     bool                      // a record is marked done only when its settle is confirmed
+}
+
+// A sparse map is made with its first entry: most lanes never have one.
+type sparse[K comparable, V any] map[K]V
+
+func (m *sparse[K, V]) set(k K, v V) {
+	if *m == nil {
+		*m = make(sparse[K, V])
+	}
+	(*m)[k] = v
 }
 
 // maxHeld is how many refused messages a lane sets aside before it stops at them.
@@ -101,9 +111,8 @@ func newStore(l *lane, journal *spool.Spool, j *spool.Lane, clean bool) *store {
 		quota: route.Spool.MaxSize, maxAge: route.Spool.MaxAge, first: st.Next, records: int64(st.Live), marked: st.Done,
 		stored: st.Live > 0 || route.Spool.Mode == routes.SpoolAlways,
 		grow:   newWorker(nil), marks: newWorker(nil), room: make(chan struct{}, 1), space: make(chan struct{}, 1),
-		seen: map[string]uint64{}, settling: map[uint64]bool{}, exact: route.Delivery == routes.ExactlyOnce,
-		certain: certain(route.Delivery), lines: newLines(),
-		ended: map[uint64]bool{}, held: map[uint64]time.Time{}, fed: map[uint64]bool{}, unsure: map[uint64]bool{}, firsts: map[uint64]time.Time{}, refused: map[uint64]refusal{},
+		exact:   route.Delivery == routes.ExactlyOnce,
+		certain: certain(route.Delivery),
 	}
 	if route.DrainRate > 0 {
 		b.rate = rate.NewLimiter(rate.Limit(route.DrainRate), max(1, route.DrainRate/10))
@@ -268,13 +277,13 @@ func (l *lane) parcels(its []*item) []*item {
 		}
 		l.store.unfeed(it)
 		if it.maybe {
-			l.store.unsure[it.seq] = true
+			l.store.unsure.set(it.seq, true)
 			if !it.tried.IsZero() {
-				l.store.firsts[it.seq] = it.tried
+				l.store.firsts.set(it.seq, it.tried)
 			}
 		}
 		if it.refused.times > 0 {
-			l.store.refused[it.seq] = it.refused
+			l.store.refused.set(it.seq, it.refused)
 		}
 		return true
 	})
@@ -296,8 +305,8 @@ func (b *store) answered(it *item, st itemState) {
 	defer b.l.mu.Unlock()
 	b.unfeed(it)
 	if st == itemRefused {
-		b.refused[it.seq] = it.refused
-		b.held[it.seq] = time.Now().Add(b.l.aside(it))
+		b.refused.set(it.seq, it.refused)
+		b.held.set(it.seq, time.Now().Add(b.l.aside(it)))
 		b.l.note(nil)
 	}
 }
@@ -323,7 +332,7 @@ func (b *store) done(seq uint64) {
 	b.unmarked++
 	b.top = max(b.top, seq)
 	if b.peeks > 0 {
-		b.ended[seq] = true
+		b.ended.set(seq, true)
 	}
 	b.freeKey(seq)
 	b.closeHole(seq)

@@ -99,7 +99,7 @@ func (b *store) arrived(rec spool.Item) bool {
 		return true
 	}
 	b.l.mu.Lock()
-	b.fed[it.seq] = true
+	b.fed.set(it.seq, true)
 	b.fedBytes += it.size
 	b.l.mu.Unlock()
 	b.l.confirmed(it, time.Now())

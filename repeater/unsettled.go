@@ -318,7 +318,7 @@ func (b *store) expect(its []*item) {
 	for i, it := range its {
 		if it.p != nil && it.p.d.SourceID != "" {
 			it.rec = next + uint64(i)
-			b.settling[it.rec] = false
+			b.settling.set(it.rec, false)
 		}
 	}
 }
@@ -338,7 +338,7 @@ func (b *store) keeps(seq uint64) bool {
 	if _, waits := b.settling[seq]; !waits {
 		return false
 	}
-	b.settling[seq] = true
+	b.settling.set(seq, true)
 	b.kept++
 	b.freeKey(seq)
 	delete(b.unsure, seq)
@@ -370,7 +370,7 @@ func (b *store) release(seq uint64) {
 	delete(b.settling, seq)
 	if arrived {
 		b.kept--
-		b.fed[seq] = true // until it is marked nobody may read it
+		b.fed.set(seq, true) // until it is marked nobody may read it
 	}
 	b.l.mu.Unlock()
 	if !arrived {
@@ -424,9 +424,9 @@ func (b *store) remember(prefetch int, bytes int64) error {
 			return nil
 		}
 		if err == nil && len(rec.ID) > 0 && DecodeDead(rec.ID) == nil {
-			b.seen[string(rec.ID)] = rec.Seq
+			b.seen.set(string(rec.ID), rec.Seq)
 			if b.exact {
-				b.settling[rec.Seq] = false
+				b.settling.set(rec.Seq, false)
 			}
 		}
 	}

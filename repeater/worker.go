@@ -8,17 +8,16 @@ import (
 
 // A worker is a goroutine that exists only while there is something to do: ten thousand idle lanes are none.
 type worker struct {
-	over chan struct{} // closed when there will never be anything to do
-
 	mu      sync.Mutex
 	f       func() (over bool) // does what there is to do, and reports whether nothing will ever come; nil: not started
 	running bool
 	again   bool // kicked while it ran, or before it was started
 	ended   bool
+	done    chan struct{} // made for who waits for the end; nil: nobody does
 }
 
 // newWorker makes a worker that does nothing before it is kicked, and before it has an f.
-func newWorker(f func() (over bool)) *worker { return &worker{f: f, over: make(chan struct{})} }
+func newWorker(f func() (over bool)) *worker { return &worker{f: f} }
 
 // start gives w what it does.
 func (w *worker) start(f func() (over bool)) {
@@ -55,15 +54,27 @@ func (w *worker) run() {
 		w.mu.Lock()
 		if over || !w.again {
 			w.running, w.ended = false, over
-			w.mu.Unlock()
-			if over {
-				close(w.over)
+			if over && w.done != nil {
+				close(w.done)
 			}
+			w.mu.Unlock()
 			return
 		}
 		w.again = false
 		w.mu.Unlock()
 	}
+}
+
+// over is closed when there will never be anything to do.
+func (w *worker) over() <-chan struct{} {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.done == nil {
+		if w.done = make(chan struct{}); w.ended {
+			close(w.done)
+		}
+	}
+	return w.done
 }
 
 // every calls f each d, one call at a time, until it returns false or ctx ends, on a goroutine that exists only meanwhile. stop

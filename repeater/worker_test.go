@@ -32,7 +32,7 @@ func TestWorkerMissesNoKick(t *testing.T) {
 		})
 	}
 	wg.Wait()
-	<-w.over
+	<-w.over()
 	w.kick() // after the end it is nothing
 }
 
@@ -43,7 +43,7 @@ func TestWorkerStartsLate(t *testing.T) {
 	w := newWorker(nil)
 	w.kick()
 	w.start(func() bool { return true })
-	<-w.over
+	<-w.over()
 }
 
 // TestEvery: one call in each interval, none after the end, and the end waits for the one that runs.

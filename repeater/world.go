@@ -43,7 +43,7 @@ func (r *Repeater) flows() []*flow { return r.now.Load().flows() }
 // launch runs f until ctx ends or f.stop is called; f.ended is closed then.
 func (f *flow) launch(ctx context.Context) {
 	ctx, f.stop = context.WithCancel(ctx)
-	go f.run(ctx, func() {
+	f.run(ctx, func() {
 		f.stop()
 		close(f.ended)
 	})

@@ -5,13 +5,22 @@ import (
 	"runtime/debug"
 )
 
-// garbage is how much garbage the daemon lets grow beside what it needs, in percent of that. The default of Go, 100, would
-// make it take twice the memory of the messages that it holds.
-const garbage = 50
+// How much garbage the daemon lets grow beside what it needs, in percent of that. The default of Go, 100, would make it take
+// twice the memory of the messages that it holds. Of many routes most of what it needs is there for as long as they are, and is
+// no measure for the garbage of messages.
+const (
+	garbage     = 50
+	garbageMany = 25
+	manyRoutes  = 2000
+)
 
-// boundGarbage sets it, unless the environment says otherwise (GOGC, GOMEMLIMIT).
-func boundGarbage() {
+// boundGarbage sets it for so many routes, unless the environment says otherwise (GOGC, GOMEMLIMIT).
+func boundGarbage(routes int) {
+	percent := garbage
+	if routes > manyRoutes {
+		percent = garbageMany
+	}
 	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(garbage)
+		debug.SetGCPercent(percent)
 	}
 }

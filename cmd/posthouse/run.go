@@ -56,7 +56,6 @@ the file is refused; status says then that the file differs.`,
 	c.Flags().BoolVar(&how.lastGood, "last-good", false, "if the file is refused, start with the last one that was accepted")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		opts.Name = *name
-		boundGarbage()
 		if err := checkRun(opts); err != nil {
 			return fail(exitConfig, err)
 		}
@@ -107,9 +106,10 @@ func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.O
 	}
 	boss := manager{to, o.Log}
 	defer boss.attend(ctx, rep.Status)()
+	boundGarbage(len(table.Routes)) // reading the file leaves more garbage than anything later
 	keeper := repeater.NewKeeper(rep, repeater.KeeperOptions{
 		File: how.file, Text: how.text, Load: func(text []byte) (*routes.Table, routes.Findings, error) { return again(how, text, ks) },
-		Took:   func(t *routes.Table) { setLevel(level, t.Admin) },
+		Took:   func(t *routes.Table) { setLevel(level, t.Admin); boundGarbage(len(t.Routes)) },
 		Trying: boss.reloading,
 	})
 	srv, err := admin.Listen(table.Admin.Listen, admin.Options{
