@@ -2,7 +2,7 @@
 // (client), which the real binding loads by the trampolines of package mqi, and a queue manager in Go (qmgr), to which the
 // library hands every call over loopback TCP. Nothing of it is in a release.
 //
-// A test starts a queue manager with qmgr.Open and connects as to a real one: the
+// A test starts a queue manager with qmgr.Open, or Start in a process of its own that can be killed, and connects as to a real one: the
 // CONNAME says where it is.
 package standin
 

@@ -69,6 +69,7 @@ const (
 	MO_MATCH_GROUP_ID           = 4
 	MO_MATCH_MSG_ID             = 1
 	MO_MATCH_MSG_SEQ_NUMBER     = 8
+	MO_NONE                     = 0
 	MT_APPL_FIRST               = 65536
 	MT_APPL_LAST                = 999999999
 	MT_DATAGRAM                 = 8

@@ -33,6 +33,8 @@ type conn struct {
 	messages   map[int64]*bag
 	last       int32 // number of the last object
 	broken     bool  // a fault cut it
+	dead       bool  // its client is gone, its locks are not
+	ended      chan struct{}
 }
 
 func (m *Manager) listen(addr string) error {
@@ -51,7 +53,7 @@ func (m *Manager) accept(l net.Listener) {
 		if err != nil {
 			return
 		}
-		c := &conn{m: m, sock: sock, r: bufio.NewReaderSize(sock, 64<<10), objects: map[int32]*handle{}, messages: map[int64]*bag{}}
+		c := &conn{m: m, sock: sock, r: bufio.NewReaderSize(sock, 64<<10), objects: map[int32]*handle{}, messages: map[int64]*bag{}, ended: make(chan struct{})}
 		m.mu.Lock()
 		m.conns[c] = struct{}{}
 		m.mu.Unlock()
@@ -61,10 +63,11 @@ func (m *Manager) accept(l net.Listener) {
 
 // serve answers calls until the client disconnects or is gone.
 func (c *conn) serve() {
+	defer close(c.ended)
 	for c.next() {
 	}
-	_ = c.sock.Close()
 	c.linger()
+	_ = c.sock.Close()
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
 	c.release()
@@ -94,30 +97,16 @@ func (c *conn) next() bool {
 
 // linger keeps the locks of a client that is gone without a word, as a queue manager does until it notices.
 func (c *conn) linger() {
-	if c.m.opts.LockedFor == 0 || c.idle() {
+	c.m.mu.Lock()
+	before := c.m.releases
+	c.dead = c.unit.size()+len(c.objects) > 0
+	c.m.mu.Unlock()
+	if c.m.opts.LockedFor == 0 || !c.dead {
 		return
 	}
-	end := time.NewTimer(c.m.opts.LockedFor)
-	defer end.Stop()
-	for {
-		c.m.mu.Lock()
-		state, turned := c.m.state, c.m.turned
-		c.m.mu.Unlock()
-		if state == stopping {
-			return
-		}
-		select {
-		case <-end.C:
-			return
-		case <-turned:
-		}
-	}
-}
-
-func (c *conn) idle() bool {
-	c.m.mu.Lock()
-	defer c.m.mu.Unlock()
-	return c.unit.size() == 0 && len(c.objects) == 0
+	over := make(chan struct{})
+	defer time.AfterFunc(c.m.opts.LockedFor, func() { close(over) }).Stop()
+	_ = c.m.await(over, func() bool { return c.m.state == stopping || c.m.releases > before }) // either way they are let go
 }
 
 // release rolls back and closes everything. The lock is held.
@@ -143,31 +132,22 @@ func (c *conn) gone() <-chan struct{} {
 	return ended
 }
 
-// call finds the verb's function, with the faults that are due around it.
+// call finds the verb's function, with the fault that is due around it.
 func (c *conn) call(verb int, in *request, out *reply) code {
 	f := c.m.due(c, verb, in)
-	if f != nil {
-		wait(f.Delay)
-		if f.When != After {
-			return c.hit(f)
-		}
+	if f == nil {
+		return c.perform(verb, in, out)
 	}
-	res := c.perform(verb, in, out)
-	if f != nil {
-		return c.hit(f)
+	c.m.pause(f.Delay)
+	var res code
+	if f.When == After || f.Reason == 0 && !f.Cut {
+		res = c.perform(verb, in, out)
+	}
+	c.broken = c.broken || f.Cut
+	if f.Reason != 0 {
+		return code{or(f.Completion, mqc.CC_FAILED), f.Reason}
 	}
 	return res
-}
-
-// hit does what a fault says, in place of what the call would have returned.
-func (c *conn) hit(f *Fault) code {
-	if f.Cut {
-		c.broken = true
-	}
-	if f.Reason == 0 {
-		return done
-	}
-	return code{or(f.Completion, mqc.CC_FAILED), f.Reason}
 }
 
 func (c *conn) perform(verb int, in *request, out *reply) code {

@@ -1,6 +1,7 @@
 package qmgr
 
 import (
+	"errors"
 	"slices"
 	"time"
 
@@ -72,6 +73,7 @@ func (m *Manager) due(c *conn, verb int, in *request) *Fault {
 	for _, a := range m.faults {
 		if a.Verb == verbNames[verb] && c.concerns(verb, in, a.Queue) && a.count() {
 			m.fired = append(m.fired, Fired{a.Fault, c.appl})
+			m.turn(m.state) // for AwaitFired
 			return &a.Fault
 		}
 	}
@@ -110,11 +112,37 @@ func (c *conn) concerns(verb int, in *request, name string) bool {
 	return false
 }
 
-// wait waits for a fault's delay.
-func wait(d time.Duration) {
-	if d > 0 {
-		<-time.After(d)
+// AwaitFired returns when at least n faults have come, or with an error when done ends. A call that meets a fault may be
+// still on its way then.
+func (m *Manager) AwaitFired(n int, done <-chan struct{}) error {
+	return m.await(done, func() bool { return len(m.fired) >= n })
+}
+
+// await returns when ok says so, which is asked under the lock whenever the state turns, or with an error when done ends.
+func (m *Manager) await(done <-chan struct{}, ok func() bool) error {
+	for {
+		m.mu.Lock()
+		yes, turned := ok(), m.turned
+		m.mu.Unlock()
+		if yes {
+			return nil
+		}
+		select {
+		case <-turned:
+		case <-done:
+			return errors.New("the queue manager did not come to that")
+		}
 	}
+}
+
+// pause waits for a fault's delay, or until the queue manager stops.
+func (m *Manager) pause(d time.Duration) {
+	if d == 0 {
+		return
+	}
+	over := make(chan struct{})
+	defer time.AfterFunc(d, func() { close(over) }).Stop()
+	_ = m.await(over, func() bool { return m.state == stopping }) // either way the call goes on
 }
 
 // turn changes the state and lets everybody who waits look again. The lock is held.
@@ -142,6 +170,23 @@ func (m *Manager) Cut() {
 	defer m.mu.Unlock()
 	for c := range m.conns {
 		_ = c.sock.Close()
+	}
+}
+
+// Release ends now what LockedFor would hold on to: locks of clients that are gone. It returns when they are free.
+func (m *Manager) Release() {
+	m.mu.Lock()
+	m.releases++
+	m.turn(m.state)
+	var gone []*conn
+	for c := range m.conns {
+		if c.dead {
+			gone = append(gone, c)
+		}
+	}
+	m.mu.Unlock()
+	for _, c := range gone {
+		<-c.ended
 	}
 }
 

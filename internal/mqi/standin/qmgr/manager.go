@@ -54,19 +54,20 @@ type Manager struct {
 	opts Options
 	id   string // QMID
 
-	mu      sync.Mutex // of everything below, of queues, connections, units and handles
-	queues  map[string]*queue
-	subs    map[string]*subscription
-	conns   map[*conn]struct{}
-	state   int
-	turned  chan struct{} // closed and replaced when state changes
-	journal *journal      // nil without a directory
-	seq     uint64
-	ids     uint64 // of message ids and connections
-	handles int    // message handles that are not deleted
-	shift   time.Duration
-	faults  []*armed
-	fired   []Fired
+	mu       sync.Mutex // of everything below, of queues, connections, units and handles
+	queues   map[string]*queue
+	subs     map[string]*subscription
+	conns    map[*conn]struct{}
+	state    int
+	turned   chan struct{} // closed and replaced when state changes, and when a fault comes
+	releases int           // how often Release was called
+	journal  *journal      // nil without a directory
+	seq      uint64
+	ids      uint64 // of message ids and connections
+	handles  int    // message handles that are not deleted
+	shift    time.Duration
+	faults   []*armed
+	fired    []Fired
 
 	listener net.Listener
 	serving  sync.WaitGroup
