@@ -27,8 +27,8 @@ routes:
 	"route": sites + "spool: { dir: /var/lib/posthouse/spool }\nroutes:\n  - name: orders\n    from: { broker: paris, queue: orders }\n    to: { broker: berlin, topic: orders }\n@@\n",
 	// the target of a route
 	"target": sites + "spool: { dir: /var/lib/posthouse/spool }\nroutes:\n  - name: orders\n    from: { broker: paris, queue: orders }\n@@\n",
-	// brokers alone
-	"brokers": "version: 1\n@@\nspool: { dir: /var/lib/posthouse/spool }\n",
+	// all but the version
+	"brokers": "version: 1\n@@\n",
 	// two brokers of queues
 	"pair": `version: 1
 brokers:
@@ -123,6 +123,7 @@ func TestYAMLInDocuments(t *testing.T) {
 			n++
 			r := posthouse(t, "check", write(t, "topology.yaml", b.whole(t)))
 			switch {
+			case b.code == "" && strings.Contains(r.out+r.errs, "[E104]") && strings.Contains(r.out+r.errs, ": 1 error\n"): // ibmmq, in a build without it
 			case b.code == "" && r.code != 0:
 				t.Errorf("%v: exit %d\n%s%s\nof\n%s", b, r.code, r.out, r.errs, b.whole(t))
 			case b.code != "" && !strings.Contains(r.out+r.errs, "["+b.code+"]"):
@@ -130,7 +131,7 @@ func TestYAMLInDocuments(t *testing.T) {
 			}
 		}
 	}
-	if n < 5 {
+	if n < 20 {
 		t.Errorf("only %d blocks were found", n)
 	}
 }
@@ -169,7 +170,7 @@ func TestCommandsInDocuments(t *testing.T) {
 			}
 		}
 	}
-	if n < 10 {
+	if n < 40 {
 		t.Errorf("only %d commands were found", n)
 	}
 }
