@@ -66,8 +66,8 @@ func (c *conn) serve() {
 	defer close(c.ended)
 	for c.next() {
 	}
-	c.linger()
 	_ = c.sock.Close()
+	c.linger()
 	c.m.mu.Lock()
 	defer c.m.mu.Unlock()
 	c.release()
