@@ -23,8 +23,13 @@ type backoff struct {
 
 // retrying is the backoff of a route.
 func retrying(r routes.Retry) backoff {
-	return backoff{delay: r.Delay, max: r.MaxDelay, factor: r.Factor, jitter: 0.2}
+	b := backoff{jitter: 0.2}
+	b.follow(r)
+	return b
 }
+
+// follow goes by other settings from the next failure on.
+func (b *backoff) follow(r routes.Retry) { b.delay, b.max, b.factor = r.Delay, r.MaxDelay, r.Factor }
 
 // next counts a failure and returns how long to wait before the next try.
 func (b *backoff) next() time.Duration {

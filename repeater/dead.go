@@ -36,7 +36,7 @@ func (r *refusal) again(now time.Time) {
 // poison reports whether the target has refused it as often as the route permits; what can never be sent at all is poison
 // at once.
 func (l *lane) poison(it *item, reason string) bool {
-	return l.final(reason) || it.refused.times >= max(1, l.of.route.MaxAttempts)
+	return l.final(reason) || it.refused.times >= max(1, l.limits().MaxAttempts)
 }
 
 // refuse decides about a message that the target, or the conversion for it, has refused.
@@ -61,7 +61,7 @@ func (l *lane) stopsAt(it *item, reason string, err error) bool {
 	}
 	next := it.refused
 	next.again(time.Now())
-	poison := l.final(reason) || next.times >= max(1, route.MaxAttempts)
+	poison := l.final(reason) || next.times >= max(1, l.limits().MaxAttempts)
 	if poison && route.OnPoison == routes.PoisonDeadLetter && l.of.dead != nil {
 		return false
 	}

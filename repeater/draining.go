@@ -49,7 +49,7 @@ func (b *store) feed(ctx context.Context) {
 		if it == nil {
 			continue
 		}
-		if b.rate != nil && b.rate.Wait(ctx) != nil {
+		if b.paced(ctx) != nil {
 			return
 		}
 		b.offer(ctx, it)
@@ -83,11 +83,11 @@ func isDue(due time.Time) bool { return !due.IsZero() && !due.After(time.Now()) 
 func (b *store) mayFeed() bool {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
-	route, ahead := b.l.of.route, b.l.of.route.Batch.Count
+	ahead := b.l.limits().Batch.Count
 	if b.l.tx { // the next transaction gathers while one is under way
 		ahead = b.l.window()
 	}
-	return b.failed == nil && len(b.fed) < b.l.window()+ahead && b.fedBytes < route.PrefetchSize
+	return b.failed == nil && len(b.fed) < b.l.window()+ahead && b.fedBytes < b.l.of.route.PrefetchSize
 }
 
 // read returns the next record to be sent: one that was set aside and is due again, or the next in order. It blocks until

@@ -37,11 +37,12 @@ type lane struct {
 	key     adapters.Secret // seals the path of what is sent; zero: there is none
 	shared  bool            // other lanes serve the same source: a message may be with one target and not yet with another
 
-	outage  time.Duration // after which unknown messages are held; 0: they are not (outage.go)
-	pace    *pace         // nil: as fast as the target takes them
-	back    backoff       // between tries on a working connection
-	streak  int           // failures in a row
-	strayed bool          // the last broker that it found was another one
+	live    atomic.Pointer[routes.Limits] // since a reload changed them; nil: those of the route (limits.go)
+	outage  time.Duration                 // after which unknown messages are held; 0: they are not (outage.go)
+	pace    *pace                         // nil: as fast as the target takes them
+	back    backoff                       // between tries on a working connection
+	streak  int                           // failures in a row
+	strayed bool                          // the last broker that it found was another one
 
 	mu     sync.Mutex
 	store  *store  // its part of the journal; nil: it has none
@@ -139,6 +140,7 @@ func (l *lane) slowPause() time.Duration {
 func (l *lane) rest(stop context.Context, p pause) {
 	switch p {
 	case pauseRetry:
+		l.back.follow(l.limits().Retry)
 		wait(stop, l.back.next())
 	case pauseSlow:
 		select {
@@ -195,13 +197,13 @@ func (l *lane) room(stopping bool) int {
 	case l.stands() && !(l.ebbs && b == nil && l.alarm == nil):
 		return 0
 	case b == nil:
-		return min(l.of.route.Batch.Count, l.window()-l.flying)
+		return min(l.limits().Batch.Count, l.window()-l.flying)
 	case b.yielding && !stopping, l.tx && l.flying > 0:
 		return 0
 	case l.tx: // what the journal does not know, the target's position tells
 		return l.window()
 	}
-	return min(l.of.route.Batch.Count, l.window()-l.flying-b.uncertain())
+	return min(l.limits().Batch.Count, l.window()-l.flying-b.uncertain())
 }
 
 // batchSize is how many bytes go together.
@@ -209,7 +211,7 @@ func (l *lane) batchSize() int64 {
 	if l.tx {
 		return txSize
 	}
-	return l.of.route.Batch.Size
+	return l.limits().Batch.Size
 }
 
 // giveBack answers for it, if so decided, as for one that is not sent. l.mu is held.
@@ -334,7 +336,7 @@ func (l *lane) expired(it *item, err error) {
 
 // aside is how long a refused message waits before it is tried again: longer each time.
 func (l *lane) aside(it *item) time.Duration {
-	b := retrying(l.of.route.Retry)
+	b := retrying(l.limits().Retry)
 	b.failures = it.refused.times - 1
 	if l.of.dead == nil || l.poison(it, reasonRejected) {
 		return b.longest() // an operator has to mend it

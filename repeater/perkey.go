@@ -171,7 +171,7 @@ func (l *lane) holdsKey(it *item, reason string, err error) (spill bool) {
 	next := it.refused
 	next.again(time.Now())
 	gives := l.of.dead != nil && l.of.route.OnPoison == routes.PoisonDeadLetter
-	if gives && (l.final(reason) || next.times >= max(1, l.of.route.MaxAttempts)) {
+	if gives && (l.final(reason) || next.times >= max(1, l.limits().MaxAttempts)) {
 		return false
 	}
 	it.refused = next

@@ -271,7 +271,7 @@ func (r *Repeater) exchange(ctx context.Context, do *prepared, d *routes.Diff) {
 	r.forget(before.table, w.table)
 }
 
-// parts says which flows stay, and what is exchanged. The new flows are made, and not begun. What of r.gone is concerned goes
+// parts says which flows stay, gives them their limits, and says what is exchanged. The new flows are made, and not begun. What of r.gone is concerned goes
 // into a part.
 func (r *Repeater) parts(w *wiring, d *routes.Diff) (kept []*flow, parts []*part) {
 	running := map[string]*flow{}
@@ -281,7 +281,9 @@ func (r *Repeater) parts(w *wiring, d *routes.Diff) (kept []*flow, parts []*part
 	u := newUnion()
 	for i, g := range d.Groups {
 		if g.Same {
-			kept = append(kept, running[g.Old[0].Name])
+			f := running[g.Old[0].Name]
+			f.adopt(g.New)
+			kept = append(kept, f)
 		} else {
 			u.joinGroup(i, g)
 		}

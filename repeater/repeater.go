@@ -440,7 +440,7 @@ func (f *fold) line(now time.Time) (muted int, ok bool) {
 func (f *flow) pause() time.Duration {
 	var d time.Duration
 	for _, r := range f.routes {
-		d = max(d, r.route.Retry.MaxDelay)
+		d = max(d, r.lanes[0].limits().Retry.MaxDelay)
 	}
 	return jittered(d, 0.2)
 }

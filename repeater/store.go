@@ -32,7 +32,7 @@ type store struct {
 	reject  bool          // when full, messages go back to a place of the source's own
 	quota   int64         // bytes in the journal, 0 = no bound
 	maxAge  time.Duration // 0 = no bound
-	rate    *rate.Limiter // of draining, nil = no bound
+	rate    *rate.Limiter // of draining, nil = no bound; guarded by lane.mu
 	first   uint64        // records before it are of an earlier life
 
 	writes sync.WaitGroup // appends that have not come back
@@ -114,9 +114,7 @@ func newStore(l *lane, journal *spool.Spool, j *spool.Lane, clean bool) *store {
 		exact:   route.Delivery == routes.ExactlyOnce,
 		certain: certain(route.Delivery),
 	}
-	if route.DrainRate > 0 {
-		b.rate = rate.NewLimiter(rate.Limit(route.DrainRate), max(1, route.DrainRate/10))
-	}
+	b.drainAt(l.limits().DrainRate)
 	if !clean { // what was sent and not marked lies before the last mark, or within a window behind it
 		b.sent, b.doubtful = st.Done, b.inDoubtAfterACrash()
 	}

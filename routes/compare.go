@@ -15,7 +15,7 @@ import (
 type Diff struct {
 	Brokers   []Change `json:"brokers"` // the routes that use one of these are restarted
 	Added     []string `json:"added"`
-	Changed   []Change `json:"changed"`
+	Changed   []Change `json:"changed"`   // those whose keys are all in Live are not restarted
 	Removed   []Change `json:"removed"`   // with Keys: the names that take their spool along
 	Restarted []string `json:"restarted"` // what runs and is stopped and started again, for itself or for what it shares
 	Process   []string `json:"process"`   // keys whose change needs a restart of the daemon: it refuses the reload
@@ -35,7 +35,7 @@ type Change struct {
 // A Group is the routes of one source before and after: what one reader serves.
 type Group struct {
 	Old, New []*Route // nil: there is none
-	Same     bool     // nothing that it does differs: it is not touched
+	Same     bool     // nothing that it does differs but the Limits of its routes: they go on
 }
 
 // Empty reports whether nothing differs.
@@ -153,7 +153,10 @@ func (c *comparison) routes(d *Diff) {
 			continue
 		}
 		if keys := differing("", old, r); len(keys) > 0 {
-			d.Changed, c.changed[r] = append(d.Changed, Change{Name: r.Name, Keys: keys}), true
+			d.Changed = append(d.Changed, Change{Name: r.Name, Keys: keys})
+			if c.changed[r] = !allLive(keys); !c.changed[r] {
+				d.Live = append(d.Live, routeKeys(r.Name, keys)...)
+			}
 		}
 	}
 	for _, r := range c.old.Routes {
@@ -161,6 +164,14 @@ func (c *comparison) routes(d *Diff) {
 			d.Removed = append(d.Removed, Change{Name: r.Name, Keys: []string{}, Was: heirs[r.Name]})
 		}
 	}
+}
+
+// routeKeys are keys of a route as the lists of a Diff say them.
+func routeKeys(name string, keys []string) (out []string) {
+	for _, k := range keys {
+		out = append(out, "routes."+name+"."+k)
+	}
+	return out
 }
 
 func byName(rs []*Route) map[string]*Route {

@@ -224,7 +224,7 @@ func fateFields() []*Field {
 			Doc: "source: as the source hands them out, only a refused message leaves its place; strict: nothing passes a message that the target refuses, one at a time where a target would take later ones, unless in_flight is written beside it (D007); per-key: one message of a key at a time, and what the target refuses holds its key in the spool while others pass; none: any order."},
 		{Name: "key", Type: Expression, Since: promising, Reload: RestartRoute,
 			Doc: "What order: per-key goes by, and the ordering key of the message at a target without a key of its own. Left out: the key it came with, else its group; messages without one share one."},
-		{Name: "max_attempts", Type: Count, Unit: "refusals", Default: "5", Min: 1, Max: 1e6, Inherit: true, Since: settingAside, Reload: RestartRoute,
+		{Name: "max_attempts", Type: Count, Unit: "refusals", Default: "5", Min: 1, Max: 1e6, Inherit: true, Since: settingAside, Reload: Live,
 			Doc: "Refusals by the target after which a message is poison. An outage, a full target and a missing right never count: they are waited for."},
 		{Name: "on_poison", Type: Word, Words: []string{string(PoisonDeadLetter), string(PoisonHold)}, Inherit: true, Since: settingAside, Reload: RestartRoute,
 			Doc: "dead-letter: set a poison message aside and go on; hold: stop the lane at it, which tries again every minute until the target takes it or posthouse resolve decides. Left out: hold with order: strict, else dead-letter."},
@@ -277,16 +277,16 @@ func limitFields() []*Field {
 			Doc: "Bytes of them; one larger message still passes."},
 		{Name: "in_flight", Type: Count, Unit: "messages", Default: "256", Min: 1, Max: 65535, Inherit: true, Since: since, Reload: RestartRoute,
 			Doc: "Sent and not yet confirmed, per lane. Left out with order: strict: 1 at a target that takes later messages after refusing one. Left out with exactly-once into kafka: 4096, the most that go in one transaction."},
-		{Name: "batch", Type: Object, Of: batchShape(), Inherit: true, Since: since, Reload: RestartRoute, Doc: "How many messages are sent together."},
-		{Name: "retry", Type: Object, Of: retryShape(), Inherit: true, Since: since, Reload: RestartRoute,
-			Doc: "The pause before a message is sent again; nothing is given up because time passed."},
+		{Name: "batch", Type: Object, Of: batchShape(), Inherit: true, Since: since, Reload: Live, Doc: "How many messages are sent together."},
+		{Name: "retry", Type: Object, Of: retryShape(), Inherit: true, Since: since, Reload: Live,
+			Doc: "The pause before a message is sent again, a changed one from the next pause on; nothing is given up because time passed."},
 		{Name: "confirm_timeout", Type: Duration, Default: "30s", Min: 0.1, Max: 3600, Inherit: true, Since: since, Reload: RestartRoute,
 			Doc: "Without an answer for this long the connection is given up, and the outcome counts as unknown."},
 		{Name: "max_message_size", Type: Size, Default: "64MiB", Min: 1 << 10, Max: 1 << 31, Inherit: true, Since: since, Reload: RestartRoute,
 			Doc: "Bytes of one message, headers included."},
-		{Name: "max_rate", Type: Count, Unit: "messages per second", Min: 1, Max: 1e9, Inherit: true, Since: promising, Reload: RestartRoute,
+		{Name: "max_rate", Type: Count, Unit: "messages per second", Min: 1, Max: 1e9, Inherit: true, Since: promising, Reload: Live,
 			Doc: "The most that are sent, per lane, passed through or out of the spool. What comes faster waits at its source, or is spooled after slow_after as with a slow target. Left out: as fast as the target takes them."},
-		{Name: "drain_rate", Type: Count, Unit: "messages per second", Min: 1, Max: 1e9, Inherit: true, Since: spooling, Reload: RestartRoute,
+		{Name: "drain_rate", Type: Count, Unit: "messages per second", Min: 1, Max: 1e9, Inherit: true, Since: spooling, Reload: Live,
 			Doc: "The most that are sent out of the spool, per lane. Left out: max_rate."},
 		lossesField(),
 		{Name: "max_hops", Type: Count, Unit: "hops", Default: "8", Min: 1, Max: 32, Inherit: true, Since: since, Reload: RestartRoute,
@@ -296,16 +296,16 @@ func limitFields() []*Field {
 
 func batchShape() *Shape {
 	return &Shape{Name: "batch", Doc: "How many messages are sent together.", Fields: []*Field{
-		{Name: "count", Type: Count, Unit: "messages", Default: "64", Min: 1, Max: 65535, Since: since, Reload: RestartRoute, Doc: "At most this many."},
-		{Name: "size", Type: Size, Default: "1MiB", Min: 1, Max: 1 << 30, Since: since, Reload: RestartRoute, Doc: "At most this many bytes; one larger message still passes."},
+		{Name: "count", Type: Count, Unit: "messages", Default: "64", Min: 1, Max: 65535, Since: since, Reload: Live, Doc: "At most this many."},
+		{Name: "size", Type: Size, Default: "1MiB", Min: 1, Max: 1 << 30, Since: since, Reload: Live, Doc: "At most this many bytes; one larger message still passes."},
 	}}
 }
 
 func retryShape() *Shape {
 	return &Shape{Name: "retry", Doc: "The pause before a message is sent again.", Fields: []*Field{
-		{Name: "delay", Type: Duration, Default: "500ms", Min: 0.001, Max: 3600, Since: since, Reload: RestartRoute, Doc: "The first pause."},
-		{Name: "factor", Type: Ratio, Default: "2", Min: 1, Max: 100, Since: promising, Reload: RestartRoute, Doc: "By how much a pause is longer than the one before. 1: all are the same."},
-		{Name: "max_delay", Type: Duration, Default: "1m", Min: 0.001, Max: 86400, Since: since, Reload: RestartRoute, Doc: "The longest pause."},
+		{Name: "delay", Type: Duration, Default: "500ms", Min: 0.001, Max: 3600, Since: since, Reload: Live, Doc: "The first pause."},
+		{Name: "factor", Type: Ratio, Default: "2", Min: 1, Max: 100, Since: promising, Reload: Live, Doc: "By how much a pause is longer than the one before. 1: all are the same."},
+		{Name: "max_delay", Type: Duration, Default: "1m", Min: 0.001, Max: 86400, Since: since, Reload: Live, Doc: "The longest pause."},
 	}}
 }
 

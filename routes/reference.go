@@ -11,9 +11,11 @@ func Reference() string {
 	b.WriteString("# Reference: the topology file\n\n" +
 		"This page is made from the table of keys in the program (`go test ./routes -update`); do not edit it.\n\n" +
 		"Durations are written `500ms`, `30s`, `7d`; sizes `64KiB`, `1GiB`, `1GB`: no bare number hides a unit. Names are lower-case letters, digits and\n" +
-		"dashes, at most 63. Relative paths are relative to the file. Secrets are `{ file: PATH }` or `{ env: NAME }`, never values.\n")
+		"dashes, at most 63. Relative paths are relative to the file. Secrets are `{ file: PATH }` or `{ env: NAME }`, never values.\n" +
+		"Reload says what a changed key does to what runs: live, nothing is restarted; route, that route is; broker, all routes on that broker are;\n" +
+		"process, the reload is refused (C001), for only a restart of the daemon can take it.\n")
 	for _, s := range topologyShape().shapes() {
-		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| Key | Value | Default | For | |\n|---|---|---|---|---|\n", s.Name, s.Doc)
+		fmt.Fprintf(&b, "\n## %s\n\n%s\n\n| Key | Value | Default | For | Reload | |\n|---|---|---|---|---|---|\n", s.Name, s.Doc)
 		for _, f := range s.Fields {
 			f.row(&b)
 		}
@@ -40,7 +42,7 @@ func (f *Field) row(b *strings.Builder) {
 	if f.Required {
 		name += " *"
 	}
-	fmt.Fprintf(b, "| %s | %s | %s | %s | %s |\n", name, f.form(), verbatim(f.Default), strings.Join(f.Kinds, ", "), strings.ReplaceAll(f.Doc, "|", "\\|"))
+	fmt.Fprintf(b, "| %s | %s | %s | %s | %s | %s |\n", name, f.form(), verbatim(f.Default), strings.Join(f.Kinds, ", "), f.Reload, strings.ReplaceAll(f.Doc, "|", "\\|"))
 }
 
 // verbatim sets a text as code in Markdown.

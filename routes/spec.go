@@ -48,6 +48,9 @@ const (
 	RestartProcess               // the reload is refused: C001
 )
 
+// String is the class in one word.
+func (r Reload) String() string { return [...]string{"live", "route", "broker", "process"}[r] }
+
 // A Field is one key that a file may hold. Everything that is known of a key stands in its row: the check of a file,
 // the defaults, the suggestions, the schema and the reference page are made from it.
 type Field struct {
