@@ -216,7 +216,7 @@ func TestMakeStreamOnce(t *testing.T) {
 	b.stream(t, jetstream.StreamConfig{Name: "made", Subjects: []string{"orders"}})
 	g := openTarget(t, b.ad, b.c, subjectEnd("orders", nil))
 	s, err := g.c.makeStream(t.Context(), "made", "orders")
-	if err != nil || s.CachedInfo().Config.Name != "made" {
+	if err != nil || s.Config.Name != "made" {
 		t.Errorf("somebody was faster: %v", err)
 	}
 	if _, err := g.c.makeStream(t.Context(), "made", "payments"); !errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) {

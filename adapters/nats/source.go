@@ -27,6 +27,7 @@ type source struct {
 	ackWait  time.Duration
 	sub      *natsgo.Subscription
 	drained  chan struct{} // closed when sub has ended
+	fresh    bool          // nothing of its consumer was open when it attached
 
 	mu     sync.Mutex
 	buf    []adapters.Delivery // received, not yet handed out; first at head
@@ -53,28 +54,28 @@ var (
 // attachSource finds or makes stream and consumer, subscribes and pulls once. It returns after a round trip, so a
 // missing right has shown itself.
 func attachSource(ctx context.Context, c *conn) (*source, error) {
-	var st jetstream.Stream
+	var info *jetstream.StreamInfo
 	var co jetstream.Consumer
 	ackWait := max(3*c.cfg.Heartbeat, 2*time.Second)
 	err := c.during(ctx, "attach", func(ctx context.Context) (err error) {
-		if st, err = c.sourceStream(ctx); err != nil {
+		if info, err = c.sourceStream(ctx); err != nil {
 			return err
 		}
-		if err := c.copies(st); err != nil {
+		if err := c.copies(info); err != nil {
 			return err
 		}
-		co, err = st.CreateOrUpdateConsumer(ctx, consumerConfig(c, ackWait))
+		co, err = c.js.CreateOrUpdateConsumer(ctx, info.Config.Name, consumerConfig(c, ackWait))
 		return err
 	})
 	if err != nil {
 		return nil, err
 	}
-	info := st.CachedInfo()
 	s := &source{
 		c: c, ackWait: ackWait, wake: make(chan struct{}, 1), inbox: natsgo.NewInbox() + ".",
 		id:     info.Config.Name + "@" + strconv.FormatInt(info.Created.UnixNano(), 36) + ":",
 		stream: info.Config.Name, consumer: co.CachedInfo().Name, drained: make(chan struct{}), credit: newCredit(c.cfg.Limits),
 	}
+	s.fresh = idle(co.CachedInfo())
 	s.next = fmt.Sprintf("$JS.API.CONSUMER.MSG.NEXT.%s.%s", s.stream, s.consumer)
 	c.publishes(s.next, fmt.Sprintf(".%s.%s.", s.stream, s.consumer), s.inbox)
 	return s, s.start(ctx)
@@ -145,6 +146,9 @@ const reclaimMost = 1 << 14
 // redelivery already, out of order; the first, with a delay, takes them out of it, the second puts all in, in order. A
 // consumer that several sources share is left alone: what is open may be in another's hands.
 func (s *source) reclaim(ctx context.Context) error {
+	if s.fresh {
+		return nil
+	}
 	info, err := s.quiesce(ctx)
 	if err != nil {
 		return err
@@ -170,6 +174,12 @@ func (s *source) reclaim(ctx context.Context) error {
 		}
 	}
 	return s.await(ctx, done)
+}
+
+// idle reports whether a consumer, as described when it was made or updated, has neither messages that are open nor pulls that
+// wait. In a cluster that description may be as old as the last change of leader, so there it proves nothing.
+func idle(info *jetstream.ConsumerInfo) bool {
+	return info.Cluster == nil && info.NumAckPending == 0 && info.NumWaiting == 0
 }
 
 // patienceForPulls is how long a source that opens waits for the server to notice the end of the connection before.

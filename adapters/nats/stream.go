@@ -16,7 +16,7 @@ import (
 func (c *conn) look(ctx context.Context) error {
 	return c.during(ctx, "attach", func(ctx context.Context) error {
 		if c.at.Form == adapters.Stream {
-			_, err := c.js.Stream(ctx, c.at.Name)
+			_, err := c.streamInfo(ctx, c.at.Name)
 			return err
 		}
 		_, err := c.streamOf(ctx)
@@ -24,8 +24,19 @@ func (c *conn) look(ctx context.Context) error {
 	})
 }
 
-// streamOf returns the stream that takes the target's subject.
-func (c *conn) streamOf(ctx context.Context) (jetstream.Stream, error) {
+// streamInfo describes a stream as it is now. Ends that ask for one at the same time share the answer.
+func (c *conn) streamInfo(ctx context.Context, name string) (*jetstream.StreamInfo, error) {
+	return c.tr.inquiries.ask(ctx, name, func() (*jetstream.StreamInfo, error) {
+		s, err := c.js.Stream(ctx, name)
+		if err != nil {
+			return nil, err
+		}
+		return s.CachedInfo(), nil
+	})
+}
+
+// streamOf describes the stream that takes the target's subject.
+func (c *conn) streamOf(ctx context.Context) (*jetstream.StreamInfo, error) {
 	name, err := c.js.StreamNameBySubject(ctx, c.at.Name)
 	if errors.Is(err, jetstream.ErrStreamNotFound) {
 		return nil, &adapters.Error{Kind: adapters.NotFound, Err: fmt.Errorf("no stream takes the subject %s", c.at.Name)}
@@ -33,11 +44,11 @@ func (c *conn) streamOf(ctx context.Context) (jetstream.Stream, error) {
 	if err != nil {
 		return nil, err
 	}
-	return c.js.Stream(ctx, name)
+	return c.streamInfo(ctx, name)
 }
 
 // targetStream is streamOf, and makes the stream where the end asks for that.
-func (c *conn) targetStream(ctx context.Context) (jetstream.Stream, error) {
+func (c *conn) targetStream(ctx context.Context) (*jetstream.StreamInfo, error) {
 	s, err := c.streamOf(ctx)
 	if err == nil || !c.at.Options.Bool(KeyCreate, false) {
 		return s, err
@@ -49,9 +60,9 @@ func (c *conn) targetStream(ctx context.Context) (jetstream.Stream, error) {
 	return c.makeStream(ctx, name, c.at.Name)
 }
 
-// sourceStream returns the source's stream, and makes it where the end asks for that.
-func (c *conn) sourceStream(ctx context.Context) (jetstream.Stream, error) {
-	s, err := c.js.Stream(ctx, c.at.Name)
+// sourceStream describes the source's stream, and makes it where the end asks for that.
+func (c *conn) sourceStream(ctx context.Context) (*jetstream.StreamInfo, error) {
+	s, err := c.streamInfo(ctx, c.at.Name)
 	if err == nil || !errors.Is(err, jetstream.ErrStreamNotFound) || !c.at.Options.Bool(KeyCreate, false) {
 		return s, err
 	}
@@ -60,14 +71,17 @@ func (c *conn) sourceStream(ctx context.Context) (jetstream.Stream, error) {
 
 // makeStream makes a stream that behaves like a queue, the same from both ends: on disk, a settled message is gone, and
 // a full stream refuses new messages instead of dropping old ones.
-func (c *conn) makeStream(ctx context.Context, name, subject string) (jetstream.Stream, error) {
+func (c *conn) makeStream(ctx context.Context, name, subject string) (*jetstream.StreamInfo, error) {
 	s, err := c.js.CreateStream(ctx, c.streamConfig(name, subject))
+	if err == nil {
+		return s.CachedInfo(), nil
+	}
 	if errors.Is(err, jetstream.ErrStreamNameAlreadyInUse) { // somebody was faster, or the name has other subjects
-		if s, err := c.js.Stream(ctx, name); err == nil && takes(s.CachedInfo().Config.Subjects, subject) {
-			return s, nil
+		if info, err := c.streamInfo(ctx, name); err == nil && takes(info.Config.Subjects, subject) {
+			return info, nil
 		}
 	}
-	return s, err
+	return nil, err
 }
 
 func (c *conn) streamConfig(name, subject string) jetstream.StreamConfig {
@@ -84,13 +98,13 @@ func (c *conn) streamConfig(name, subject string) jetstream.StreamConfig {
 }
 
 // copies refuses a stream in which a settled message is gone, where the source is to take copies.
-func (c *conn) copies(st jetstream.Stream) error {
-	if !c.cfg.Copies || st.CachedInfo().Config.Retention != jetstream.WorkQueuePolicy {
+func (c *conn) copies(st *jetstream.StreamInfo) error {
+	if !c.cfg.Copies || st.Config.Retention != jetstream.WorkQueuePolicy {
 		return nil
 	}
 	return &adapters.Error{Op: "attach", Addr: c.at, Kind: adapters.Denied, Err: fmt.Errorf(
 		"stream %s has WorkQueue retention: what this route reads there, and does not repeat because it came from the other side, would be gone"+
-			" (make the stream with limits or interest retention)", st.CachedInfo().Config.Name)}
+			" (make the stream with limits or interest retention)", st.Config.Name)}
 }
 
 // takes reports whether one of subjects is subject itself; a wildcard that holds it was found by its subject before.

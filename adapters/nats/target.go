@@ -73,11 +73,8 @@ func attachTarget(ctx context.Context, c *conn) (*target, error) {
 // lookUp finds or makes the stream, and learns its limits. A client that may not ask goes on without.
 func (t *target) lookUp(ctx context.Context) error {
 	var info *jetstream.StreamInfo
-	err := t.c.during(ctx, "attach", func(ctx context.Context) error {
-		s, err := t.c.targetStream(ctx)
-		if err == nil {
-			info = s.CachedInfo()
-		}
+	err := t.c.during(ctx, "attach", func(ctx context.Context) (err error) {
+		info, err = t.c.targetStream(ctx)
 		return err
 	})
 	if errors.Is(err, natsgo.ErrPermissionViolation) && !t.c.at.Options.Bool(KeyCreate, false) {

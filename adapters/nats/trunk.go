@@ -39,6 +39,8 @@ type trunk struct {
 	denial atomic.Pointer[error] // the last permission violation that the ends have heard of
 	heard  atomic.Int64          // time of the last round trip, UnixNano
 
+	inquiries inquiries
+
 	mu   sync.RWMutex
 	last int
 	ends map[string]*conn // by id
