@@ -51,6 +51,7 @@ type reporter struct {
 	doc      *yamltree.Document
 	findings Findings
 	masks    []mask
+	names    map[string]bool // of keys: whether they tell that the value is a secret
 }
 
 // A mask hides columns [from, to) of a line, or of several lines.
@@ -172,7 +173,7 @@ func (r *reporter) cover(n int, line []rune, col, end int) ([]rune, int, int) {
 			ms = append(ms, m)
 		}
 	}
-	for _, m := range looksSecret(string(line)) {
+	for _, m := range r.looksSecret(string(line)) {
 		if !slices.ContainsFunc(ms, func(o mask) bool { return m.from < o.to && o.from < m.to }) {
 			ms = append(ms, m)
 		}

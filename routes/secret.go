@@ -214,14 +214,14 @@ var (
 
 // looksSecret finds, in one line of a file that may not even be YAML, what may be a secret: the value of a key with a
 // telling name, and what stands before the @ of an address.
-func looksSecret(line string) []mask {
+func (r *reporter) looksSecret(line string) []mask {
 	var out []mask
 	hide := func(from, to int) {
 		to = from + len(strings.TrimRight(line[from:to], " \t"))
 		out = append(out, mask{0, 1 + utf8.RuneCountInString(line[:from]), 1 + utf8.RuneCountInString(line[:to])})
 	}
 	for _, k := range secretKey().FindAllStringSubmatchIndex(line, -1) {
-		if !telling(strings.ToLower(line[k[2]:k[3]])) {
+		if !r.telling(strings.ToLower(line[k[2]:k[3]])) {
 			continue
 		}
 		if v := secretValue().FindString(line[k[1]:]); v != "" && !secretReference().MatchString(v) {
@@ -251,9 +251,22 @@ func (r *reporter) secretKeys(n *yamltree.Node, within bool) {
 		switch {
 		case within && (name == "file" || name == "env") && len(n.Pairs) == 1:
 		default:
-			r.secretKeys(p.Value, within || telling(name))
+			r.secretKeys(p.Value, within || r.telling(name))
 		}
 	}
+}
+
+// telling is telling, and remembers the answer: a file has many keys of few names.
+func (r *reporter) telling(name string) bool {
+	yes, ok := r.names[name]
+	if !ok && r.names == nil {
+		r.names = map[string]bool{}
+	}
+	if !ok {
+		yes = telling(name)
+		r.names[name] = yes
+	}
+	return yes
 }
 
 // telling reports whether a key's name says that its value is a secret.

@@ -179,15 +179,15 @@ func changeConfig(c *cobra.Command, file, address, name, path string, dry bool, 
 	if err != nil {
 		return reply{}, err
 	}
-	var now configView
-	if err := ask(c.Context(), addr, "/api/v1/config", &now); err != nil {
+	match, err := runningNow(c.Context(), addr)
+	if err != nil {
 		return reply{}, err
 	}
 	if dry {
 		path += "?dry_run=1"
 	}
 	var out outcomeView
-	if err := post(c.Context(), addr, path, fmt.Sprintf(`"%d-%s"`, now.Generation, now.Hash), body, &out); err != nil {
+	if err := post(c.Context(), addr, path, match, body, &out); err != nil {
 		return reply{}, err
 	}
 	what := fmt.Sprintf("generation %d runs", out.Config.Generation)
@@ -198,6 +198,24 @@ func changeConfig(c *cobra.Command, file, address, name, path string, dry bool, 
 		_, err := io.WriteString(w, diffText(&out.Diff, out.Orphans)+what+"\n")
 		return err
 	}}, nil
+}
+
+// runningNow is the ETag of the configuration that the daemon has now.
+func runningNow(ctx context.Context, addr string) (etag string, err error) {
+	const path = "/api/v1/config"
+	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+	defer cancel()
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+addr+path, nil)
+	if err == nil {
+		if resp, _, err := answerTo(req, addr); err == nil && resp.StatusCode == http.StatusOK {
+			return resp.Header.Get("ETag"), nil
+		}
+	}
+	var now configView // or an error that says more
+	if err := ask(ctx, addr, path, &now); err != nil {
+		return "", err
+	}
+	return fmt.Sprintf(`"%d-%s"`, now.Generation, now.Hash), nil
 }
 
 // post makes one request that changes the configuration.
