@@ -4,12 +4,9 @@ import (
 	"crypto/tls"
 	"fmt"
 	"maps"
-	"net"
-	"net/netip"
 	"path/filepath"
 	"slices"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/posthouse/posthouse/adapters"
@@ -303,27 +300,4 @@ func (b *builder) brokerOption(s *value) any {
 		return b.path(fmt.Sprint(s.data))
 	}
 	return s.data
-}
-
-func (b *builder) admin(v *value) Admin {
-	c := chain{[]*value{v}, adminShape()}
-	a := Admin{Listen: c.text("listen"), Log: Log{c.text("log", "level"), c.text("log", "format")}}
-	l := v.get("listen")
-	if l == nil || l.data == nil {
-		return a
-	}
-	host, port, err := net.SplitHostPort(a.Listen)
-	switch {
-	case err != nil || port == "":
-		b.at(l.node, l.path, Finding{Code: "K003", Message: "listen must be HOST:PORT", Label: "not an address", Help: "write for example 127.0.0.1:7421"})
-	case !loopback(host):
-		b.at(l.node, l.path, Finding{Code: "X004", Message: "admin would listen beyond loopback without TLS and users", Label: "reachable from other machines",
-			Help: "write 127.0.0.1:" + clip(port) + ", and let a proxy with TLS and users stand before it"})
-	}
-	return a
-}
-
-func loopback(host string) bool {
-	ip, err := netip.ParseAddr(strings.Trim(host, "[]"))
-	return host == "localhost" || err == nil && ip.IsLoopback()
 }

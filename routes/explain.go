@@ -44,7 +44,7 @@ func codes() []code {
 		{"K006", "A bad name, or one that is used twice.\nNames are lower-case letters, digits and dashes, at most 63, beginning with a letter or digit. They become metric labels, directory names and consumer groups."},
 		{"K007", "The file's version is not known to this program.\nWrite version: 1, or use a newer posthouse."},
 		{"K008", "A key that will be removed in a later version."},
-		{"C001", "A key differs that only a restart of the daemon can take.\nThe reload is refused as a whole, and what runs goes on. These are: spool.dir, spool.max_size, spool.sync, spool.segment_size, a spool section that comes or goes, admin.listen, admin.log.format and embedded of a broker. Put the old value back and reload, or restart the daemon; messages in the spool stay."},
+		{"C001", "A key differs that only a restart of the daemon can take.\nThe reload is refused as a whole, and what runs goes on. These are: spool.dir, spool.max_size, spool.sync, spool.segment_size, a spool section that comes or goes, everything under admin but log.level, and embedded of a broker. Put the old value back and reload, or restart the daemon; messages in the spool stay."},
 		{"R001", "An end names a broker that is not defined under brokers:."},
 		{"R002", "No repeater serves a route.\nA repeater serves the routes whose brokers are all in its list, that of their dead letters included, or only those that it names under routes:. A route that nobody serves would wait for ever."},
 		{"R003", "A route with several targets does not say how to distribute.\nCopying and balancing must not be guessed: add distribute."},
@@ -100,6 +100,7 @@ func codes() []code {
 		{"X001", "A secret is written as a value.\nWrite { file: PATH } or { env: NAME }, and change the secret: the file has been copied, printed or committed."},
 		{"X002", "A secret file can be read by every user of the machine.\nchmod 600 FILE, owned by the user of the daemon."},
 		{"X003", "Certificates are not verified.\nAnybody between the daemon and the broker can read and change messages. Name the authority with tls.ca_file instead."},
-		{"X004", "The admin listener would be reachable from other machines.\nIt has no TLS and no users yet, so only loopback is permitted. For Prometheus on another machine, put a proxy with TLS and users before it."},
+		{"X004", "The admin listener would be reachable from other machines.\nBeyond loopback it needs TLS and users, each with a token or a client certificate: admin.tls and admin.users. Or listen on loopback, and put a proxy with TLS and users before it."},
+		{"X005", "A user of the API that cannot prove who it is.\nGive the user a token, in a file or an environment variable, or the common name of a client certificate, whose authority stands in admin.tls.client_ca_file."},
 	}
 }

@@ -72,20 +72,6 @@ func dropping() map[string]string {
 
 const fullDoc = "pause: stop reading the source until there is room; reject: hand messages back, where the source can put them aside (D004)."
 
-func adminShape() *Shape {
-	return &Shape{Name: "admin", Doc: "Health, metrics and logs.", Fields: []*Field{
-		{Name: "listen", Type: Text, Default: "127.0.0.1:7421", Since: since, Reload: RestartProcess,
-			Doc: "Address of /livez, /readyz and /metrics. Only loopback is permitted (X004)."},
-		{Name: "log", Type: Object, Since: since, Doc: "The log on standard error.",
-			Of: &Shape{Name: "log", Doc: "The log on standard error.", Fields: []*Field{
-				{Name: "level", Type: Word, Words: []string{"info", "debug", "warn", "error"}, Default: "info", Since: since,
-					Doc: "The least important lines that are written."},
-				{Name: "format", Type: Word, Words: []string{"auto", "text", "json"}, Default: "auto", Since: since, Reload: RestartProcess,
-					Doc: "auto is text on a terminal, else JSON."},
-			}}},
-	}}
-}
-
 func makeBrokerShape() *Shape {
 	reachedAtOne := []string{"amqp", "nats", ibmMQ} // the addresses of a Kafka cluster are only where it is asked first
 	return &Shape{Name: "broker", Doc: "A message system that the daemon connects to.", Fields: append([]*Field{

@@ -394,8 +394,13 @@ func (b *builder) orderNote(r *Route) string {
 // adminOf is the admin section of a repeater over that of the file.
 func (b *builder) adminOf(own, file *value) Admin {
 	a := b.admin(file)
-	if own.get("listen").scalar() == nil {
-		return a
+	c := chain{[]*value{own}, adminShape()}
+	if own.get("socket") != nil {
+		a.Socket = b.path(c.text("socket"))
 	}
-	return Admin{Listen: b.admin(own).Listen, Log: a.Log}
+	if own.get("listen").scalar() != nil {
+		a.Listen = c.text("listen")
+		b.listens(own, a)
+	}
+	return a
 }

@@ -116,6 +116,11 @@ func (t *Table) Exposed() Findings {
 			out = append(out, t.exposed(ref, "brokers."+b.Name+"."+ref.Key)...)
 		}
 	}
+	for _, u := range t.Admin.Users {
+		if u.Token != nil {
+			out = append(out, t.exposed(*u.Token, u.Token.Key)...)
+		}
+	}
 	if t.PathKey != nil {
 		out = append(out, t.exposed(*t.PathKey, t.PathKey.Key)...)
 	}

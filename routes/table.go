@@ -139,12 +139,6 @@ type Retry struct {
 	Factor          float64 // by which the pause grows, at least 1; 0 = 2
 }
 
-// Admin is the daemon's own listener and log.
-type Admin struct {
-	Listen string // HOST:PORT on loopback
-	Log    Log
-}
-
 // Log is what is written to standard error, and how.
 type Log struct {
 	Level  string // debug, info, warn or error

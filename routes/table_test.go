@@ -55,7 +55,7 @@ func TestEverything(t *testing.T) {
 	if here.Reconnect != (Reconnect{time.Second, 30 * time.Second, 0}) || here.Config.Heartbeat != 20*time.Second {
 		t.Errorf("defaults.broker: %+v, heartbeat %v", here.Reconnect, here.Config.Heartbeat)
 	}
-	if diff := cmp.Diff(Admin{"127.0.0.1:0", Log{"debug", "json"}}, table.Admin); diff != "" {
+	if diff := cmp.Diff(Admin{Listen: "127.0.0.1:0", Log: Log{"debug", "json"}}, table.Admin); diff != "" {
 		t.Error(diff)
 	}
 	for name, want := range map[string]time.Duration{"paris": 0, "berlin": 0, "vienna": 30 * time.Second} {

@@ -45,6 +45,7 @@ func repeaterShape() *Shape {
 		{Name: "admin", Type: Object, Since: networking, Reload: RestartProcess, Doc: "What differs from the file's admin, so that two daemons can share a host.",
 			Of: &Shape{Name: "repeater.admin", Doc: "Where this daemon answers.", Fields: []*Field{
 				{Name: "listen", Type: Text, Since: networking, Reload: RestartProcess, Doc: "In place of admin.listen."},
+				{Name: "socket", Type: Path, Since: operating, Reload: RestartProcess, Doc: "In place of admin.socket."},
 			}}},
 	}}
 }

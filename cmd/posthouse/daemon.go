@@ -25,7 +25,7 @@ const (
 
 // adminFlag adds --admin, whose default is POSTHOUSE_ADMIN.
 func adminFlag(c *cobra.Command) *string {
-	return c.Flags().String("admin", os.Getenv("POSTHOUSE_ADMIN"), "HOST:PORT of the daemon (default $POSTHOUSE_ADMIN, then admin.listen of the file, then "+defaultAdmin+")")
+	return c.Flags().String("admin", os.Getenv("POSTHOUSE_ADMIN"), "HOST:PORT, https://HOST:PORT or unix:PATH of the daemon (default $POSTHOUSE_ADMIN, then the socket or admin.listen of the file, then "+defaultAdmin+")")
 }
 
 // adminAddress is where the daemon answers: what the flag says, else the file, if there is one.
@@ -35,6 +35,8 @@ func adminAddress(flag string, t *routes.Table) (string, error) {
 		return flag, nil
 	case t == nil:
 		return defaultAdmin, nil
+	case t.Admin.Socket != "":
+		return socketPrefix + t.Admin.Socket, nil
 	}
 	if _, port, err := net.SplitHostPort(t.Admin.Listen); err != nil || port == "0" {
 		return "", advise(exitConfig, "", fmt.Sprintf("admin.listen of %s leaves the port to the system", t.File), "name it with --admin HOST:PORT: the daemon logs it when it starts", err)
@@ -62,9 +64,9 @@ func converse(ctx context.Context, method, addr, path string, say, v any) error 
 		}
 		body = bytes.NewReader(b)
 	}
-	req, err := http.NewRequestWithContext(ctx, method, "http://"+addr+path, body)
+	req, err := http.NewRequestWithContext(ctx, method, baseURL(addr)+path, body)
 	if err != nil {
-		return advise(exitConfig, "", fmt.Sprintf("--admin %q is no HOST:PORT", addr), "write for example "+defaultAdmin, err)
+		return advise(exitConfig, "", fmt.Sprintf("--admin %q is no HOST:PORT", addr), "write for example "+defaultAdmin+", https://HOST:PORT or unix:PATH", err)
 	}
 	if say != nil {
 		req.Header.Set("Content-Type", "application/json")
@@ -82,11 +84,17 @@ func request(req *http.Request, addr, path string, v any) error {
 
 // answerTo is the daemon's answer; its body has been read and closed.
 func answerTo(req *http.Request, addr string) (*http.Response, []byte, error) {
-	tr := &http.Transport{DisableKeepAlives: true} // no proxy: the daemon is on this machine
+	tr, err := transport(addr)
+	if err == nil {
+		err = prove(req)
+	}
+	if err != nil {
+		return nil, nil, err
+	}
 	defer tr.CloseIdleConnections()
 	resp, err := tr.RoundTrip(req)
 	if err != nil {
-		return nil, nil, noDaemon(addr, err)
+		return nil, nil, unreached(addr, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err := io.ReadAll(io.LimitReader(resp.Body, mostAnswered))

@@ -226,7 +226,7 @@ func post(ctx context.Context, addr, path, match string, say, v any) error {
 	if err != nil {
 		return err
 	}
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+addr+path, bytes.NewReader(b))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, baseURL(addr)+path, bytes.NewReader(b))
 	if err != nil {
 		return err
 	}

@@ -114,7 +114,7 @@ func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.O
 	})
 	srv, err := admin.Listen(table.Admin.Listen, admin.Options{
 		Status: rep.Status, Repeater: rep, Metrics: reg, Bulk: bulk, Families: rep.WriteFamilies, Requests: rep.Requests(),
-		Version: version, Resolve: rep.Resolve, Keeper: keeper, Log: o.Log,
+		Version: version, Resolve: rep.Resolve, Keeper: keeper, Access: access(table, o.Name), Log: o.Log,
 	})
 	if err != nil {
 		return fail(exitEnvironment, err)
@@ -130,6 +130,15 @@ func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.O
 	stop()
 	wg.Wait()
 	return err
+}
+
+// access says who may use the API.
+func access(t *routes.Table, name string) admin.Access {
+	a := admin.Access{Admin: t.Admin, Getenv: os.Getenv}
+	if t.Spool != nil {
+		a.AuditBeside = filepath.Join(t.Spool.Dir, name, auditFile)
+	}
+	return a
 }
 
 // spoolAdvice says what to do when the spool could not be opened, the only thing that stops a start and can be told by

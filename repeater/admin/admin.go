@@ -6,23 +6,19 @@
 //	          to survive that outage
 //	/metrics  Prometheus text format
 //	/version  name, version and configuration hash
-//	/api/v1/  status, routes, routes/NAME, spools: JSON, and problem+json for errors (api.go)
-//	/api/v1/config  what runs, its history, reload and rollback (config.go)
-//	/api/v1/lanes/ROUTE/TARGET/resolve  an operator's decision about what a lane holds (resolve.go)
+//	/openapi.json  what can be asked below /api/v1/: to look, to steer, to change the configuration
+//	/api/v1/  JSON, and problem+json for errors
 //
-// Only the last two change anything, and only by a POST of JSON that does not come from a web page of another origin;
-// everything else answers GET and HEAD.
+// Nothing changes by a GET. Who may do what stands in caller.go, what is noted of it in audit.go.
 package admin
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
-	"net/netip"
 	"slices"
 	"strings"
 	"time"
@@ -53,69 +49,18 @@ type Options struct {
 
 	Keeper *repeater.Keeper // nil = the configuration is neither shown nor changed here
 
-	Log *slog.Logger // nil = discard
+	Access Access       // who may ask
+	Log    *slog.Logger // nil = discard
 }
 
-// A Server answers on one listener.
+// A Server answers on an address, and on a socket if it has one.
 type Server struct {
-	opts Options
-	http *http.Server
-	ln   net.Listener
-}
-
-// Listen opens addr, HOST:PORT. Nothing beyond loopback is opened: there is no TLS and no authentication here.
-func Listen(addr string, o Options) (*Server, error) {
-	host, _, err := net.SplitHostPort(addr)
-	if err != nil {
-		return nil, fmt.Errorf("admin.listen %q: %w", addr, err)
-	}
-	if !loopback(host) {
-		return nil, fmt.Errorf("admin.listen %q is not a loopback address: use 127.0.0.1 or localhost", addr)
-	}
-	ln, err := net.Listen("tcp", addr)
-	if err != nil {
-		return nil, fmt.Errorf("admin.listen: %w", err)
-	}
-	if o.Log == nil {
-		o.Log = slog.New(slog.DiscardHandler)
-	}
-	s := &Server{opts: o, ln: ln}
-	s.http = &http.Server{
-		Handler: s.handler(), ReadHeaderTimeout: 5 * time.Second, ReadTimeout: 10 * time.Second,
-		WriteTimeout: 30 * time.Second, IdleTimeout: time.Minute, MaxHeaderBytes: 64 << 10,
-		ErrorLog: slog.NewLogLogger(o.Log.Handler(), slog.LevelWarn),
-	}
-	return s, nil
-}
-
-func loopback(host string) bool {
-	if strings.EqualFold(host, "localhost") {
-		return true
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && ip.IsLoopback()
-}
-
-// Addr is where the server listens, with the port that the kernel chose.
-func (s *Server) Addr() string { return s.ln.Addr().String() }
-
-// Run answers until ctx ends, then lets requests finish for a moment, and returns when none is left.
-func (s *Server) Run(ctx context.Context) error {
-	quiet := make(chan struct{})
-	stop := context.AfterFunc(ctx, func() {
-		defer close(quiet)
-		sctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
-		defer cancel()
-		if s.http.Shutdown(sctx) != nil {
-			_ = s.http.Close() // cuts what is still open
-		}
-	})
-	if err := s.http.Serve(s.ln); !errors.Is(err, http.ErrServerClosed) {
-		stop()
-		return fmt.Errorf("admin: %w", err)
-	}
-	<-quiet // Serve returns as soon as the shutdown begins
-	return nil
+	opts  Options
+	http  *http.Server
+	lns   []net.Listener // the one of the address, then the socket's
+	host  string         // of the address
+	uid   int            // who may use the socket, besides root
+	audit *auditor
 }
 
 func (s *Server) handler() http.Handler {
@@ -123,7 +68,7 @@ func (s *Server) handler() http.Handler {
 	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { text(w, "ok\n") })
 	mux.HandleFunc("GET /readyz", s.readyz)
 	mux.HandleFunc("GET /version", s.version)
-	register(mux, s.endpoints())
+	s.register(mux, s.endpoints())
 	mux.HandleFunc("/api/", nothing)
 	mux.Handle("GET /metrics", s.metrics())
 	cross := http.NewCrossOriginProtection()
@@ -131,25 +76,9 @@ func (s *Server) handler() http.Handler {
 		refuse(w, Problem{Status: http.StatusForbidden, Code: "A005", Detail: "a page of another origin may change nothing here", Help: "use posthouse resolve, or send no Origin"})
 	}))
 	if s.opts.Requests == nil {
-		return onlyLocalHost(cross.Handler(mux))
+		return s.onlyKnownHost(cross.Handler(mux))
 	}
-	return promhttp.InstrumentHandlerCounter(s.opts.Requests, onlyLocalHost(cross.Handler(mux)))
-}
-
-// onlyLocalHost refuses requests whose Host is a name from elsewhere: a web page that rebinds its own name to 127.0.0.1
-// could read the answers otherwise.
-func onlyLocalHost(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		host := r.Host
-		if h, _, err := net.SplitHostPort(host); err == nil {
-			host = h
-		}
-		if !loopback(strings.Trim(host, "[]")) {
-			http.Error(w, "this Host is not served here", http.StatusForbidden)
-			return
-		}
-		next.ServeHTTP(w, r)
-	})
+	return promhttp.InstrumentHandlerCounter(s.opts.Requests, s.onlyKnownHost(cross.Handler(mux)))
 }
 
 func text(w http.ResponseWriter, s string) {

@@ -57,7 +57,11 @@ func (s *Server) buries() []endpoint {
 		endpoint{method: "GET", path: "/api/v1/dlq/{route}/messages/{seq}", does: "One of them.", query: pageParams[3:], answer: repeater.Letter{},
 			handle: func(w http.ResponseWriter, r *http.Request) { s.letter(w, r, deadIn(r)) }})
 	for _, a := range []repeater.DeadAction{repeater.DeadRetry, repeater.DeadMove, repeater.DeadDiscard} {
-		es = append(es, endpoint{method: "POST", path: "/api/v1/dlq/{route}/" + string(a), does: deadDoes[a], long: true,
+		role := Operator
+		if a == repeater.DeadDiscard {
+			role = Admin
+		}
+		es = append(es, endpoint{method: "POST", role: role, path: "/api/v1/dlq/{route}/" + string(a), does: deadDoes[a], long: true,
 			query: []param{dryParam}, body: DeadOrder{}, answer: repeater.DeadDone{},
 			handle: func(w http.ResponseWriter, r *http.Request) { s.bury(w, r, a) }})
 	}

@@ -15,6 +15,7 @@ import (
 // An endpoint is one thing that can be asked. The list of them is what is served, and what the OpenAPI document describes.
 type endpoint struct {
 	method, path string // as http.ServeMux has them
+	role         Role   // that it needs; set by roleOf unless it stands here
 	does         string // in a sentence
 	query        []param
 	body, answer any  // zero values of their types; nil: none, or none that is JSON
@@ -34,9 +35,12 @@ func (s *Server) endpoints() []endpoint {
 }
 
 // register makes mux serve es, and answer other methods with what may be used.
-func register(mux *http.ServeMux, es []endpoint) {
+func (s *Server) register(mux *http.ServeMux, es []endpoint) {
 	methods := map[string][]string{}
 	for _, e := range es {
+		if e.role == "" {
+			e.role = roleOf(e.method)
+		}
 		handle := e.handle
 		if e.long {
 			handle = func(w http.ResponseWriter, r *http.Request) {
@@ -44,7 +48,7 @@ func register(mux *http.ServeMux, es []endpoint) {
 				e.handle(w, r)
 			}
 		}
-		mux.HandleFunc(e.method+" "+e.path, handle)
+		mux.HandleFunc(e.method+" "+e.path, s.guard(&e, handle))
 		methods[e.path] = append(methods[e.path], e.method)
 	}
 	for path, ms := range methods {
@@ -88,7 +92,16 @@ func read(w http.ResponseWriter, r *http.Request, v any) bool {
 	case err != nil:
 		refuse(w, Problem{Status: http.StatusBadRequest, Code: "A014", Detail: "the body cannot be used: " + err.Error(), Help: help})
 	}
+	noteBody(w, v)
 	return err == nil
+}
+
+// roleOf is the role that a method needs, where nothing else is said.
+func roleOf(method string) Role {
+	if method == http.MethodGet {
+		return Viewer
+	}
+	return Operator
 }
 
 // isDry reports whether the query asks what would be done only.

@@ -49,7 +49,7 @@ func (s *Server) keeps() []endpoint {
 		{method: "POST", path: "/api/v1/spools/{route}/{target}/verify", does: "Read every record of a lane that waits, and check it.", long: true,
 			body: struct{}{}, answer: LaneVerify{}, handle: s.verify},
 		{method: "GET", path: "/api/v1/orphans", does: "Lanes of the journal that no route has.", answer: []repeater.Orphan{}, handle: s.orphans},
-		{method: "DELETE", path: "/api/v1/orphans/{route}/{target}", does: "Give up the messages of an orphan, for good.", long: true,
+		{method: "DELETE", role: Admin, path: "/api/v1/orphans/{route}/{target}", does: "Give up the messages of an orphan, for good.", long: true,
 			query: []param{expect, {"reason", "why, for the log"}, dryParam}, answer: Purge{}, handle: s.purge},
 		{method: "POST", path: "/api/v1/orphans/{route}/{target}/adopt", does: "Send the messages of an orphan through a route.", long: true,
 			query: []param{dryParam}, body: Adoption{}, answer: repeater.DeadDone{}, handle: s.adopt},
