@@ -43,7 +43,7 @@ const artemisXML = `<configuration xmlns="urn:activemq"><core xmlns="urn:activem
 <address-setting match="#">
 <dead-letter-address>{{.DeadLetter}}</dead-letter-address>
 <expiry-address>{{.Expiry}}</expiry-address>
-<max-delivery-attempts>{{.Deliveries}}</max-delivery-attempts>
+<max-delivery-attempts>-1</max-delivery-attempts>
 <redelivery-delay>0</redelivery-delay>
 <address-full-policy>PAGE</address-full-policy>
 <auto-create-queues>true</auto-create-queues>
@@ -131,7 +131,6 @@ func configureArtemis(dir string, o Options, plain, tls int) error {
 			"deleteDurableQueue", "createAddress", "deleteAddress", "consume", "browse", "send", "manage"},
 		"Denied": DeniedPrefix, "DeniedQueue": DeniedQueue, "Limited": ArtemisLimitedPrefix, "LimitedBytes": ArtemisLimitedBytes,
 		"Topic": ArtemisTopicPrefix, "DeadLetter": ArtemisDeadLetter, "Expiry": ArtemisExpiry,
-		"Deliveries": ArtemisMaxDeliveries,
 	})
 	if err != nil {
 		return fmt.Errorf("write broker.xml: %w", err)

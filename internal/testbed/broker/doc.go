@@ -85,11 +85,8 @@ const (
 	ArtemisLimitedPrefix = "limited."
 	// ArtemisLimitedBytes is that limit: the estimated memory size of the waiting messages.
 	ArtemisLimitedBytes = 256 << 10
-	// ArtemisDeadLetter is the queue for messages rejected, or delivered
-	// ArtemisMaxDeliveries times without being accepted.
+	// ArtemisDeadLetter is the queue for messages rejected.
 	ArtemisDeadLetter = "DLQ"
-	// ArtemisMaxDeliveries is the number of deliveries after which a message is dead.
-	ArtemisMaxDeliveries = 10
 	// ArtemisExpiry is the queue for messages whose time to live ran out.
 	ArtemisExpiry = "ExpiryQueue"
 	// ArtemisTopicPrefix begins the names of multicast addresses: each subscriber gets a copy.
