@@ -60,7 +60,7 @@ func TestTestCommandSumsUp(t *testing.T) {
 		code  int
 		wants []string
 	}{
-		{[]string{"test", "-brokers", "none", "--", "./good"}, exitOK, []string{"1 passed, 0 failed, 1 skipped", "BROKER nats (version unknown) embedded"}},
+		{[]string{"test", "-brokers", "none", "--", "./good"}, exitOK, []string{"1 passed, 0 failed, 1 skipped", "BROKER nats (version unknown) embedded", "BROKER ibmmq left out"}},
 		{[]string{"test", "-brokers", "none", "./good", "./bad"}, exitFailed, []string{"1 passed, 1 failed, 1 skipped", "as planned"}},
 		{[]string{"test", "-brokers", "none", "./ugly"}, exitFailed, []string{"undefined: undefined"}},
 		{[]string{"test", "-brokers", "ibmmq", "./good"}, exitUsage, []string{"unknown broker \"ibmmq\""}},

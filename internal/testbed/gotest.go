@@ -6,6 +6,7 @@ import (
 	"io"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 
 	"github.com/posthouse/posthouse/internal/testbed/broker"
@@ -34,6 +35,7 @@ func test(ctx context.Context, args []string, out, log io.Writer) (int, error) {
 		code, err := s.command(cmd, env)
 		sum.finish()
 		fmt.Fprintf(out, "BROKER nats %s embedded\n", natsVersion())
+		fmt.Fprintf(out, "BROKER ibmmq %s\n", mqUsed(rest))
 		if err == nil && code == exitOK && sum.failed > 0 {
 			code = exitFailed
 		}
@@ -48,6 +50,17 @@ func (s *session) tools(ctx context.Context) []string {
 	}
 	name, value := broker.PromtoolEnv(ctx, broker.Options{Log: s.log})
 	return []string{name + "=" + value}
+}
+
+// mqUsed says what stood for IBM MQ in a run of go test with args.
+func mqUsed(args []string) string {
+	if os.Getenv("POSTHOUSE_MQ_ADDRESS") != "" {
+		return "given by POSTHOUSE_MQ_ADDRESS"
+	}
+	if slices.Contains(args, "ibmmq") || slices.Contains(args, "-tags=ibmmq") {
+		return "stand-in of our own (internal/mqi/standin), not IBM's"
+	}
+	return "left out: the tests are not built with the tag ibmmq"
 }
 
 // natsVersion is the version of the NATS server in the module's build list; tests embed it.

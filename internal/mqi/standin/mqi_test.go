@@ -147,6 +147,28 @@ func TestPutAndGet(t *testing.T) {
 	wantReason(t, "get from an empty queue", err, ibmmq.MQRC_NO_MSG_AVAILABLE)
 }
 
+// TestTemporaryQueue: a requester's own queue for replies, made by opening the model.
+func TestTemporaryQueue(t *testing.T) {
+	m := start(t, qmgr.Options{})
+	c, other := connect(t, m), connect(t, m)
+	od := ibmmq.NewMQOD()
+	od.ObjectName, od.DynamicQName = "SYSTEM.DEFAULT.MODEL.QUEUE", "REPLY.*"
+	o, err := c.Open(od, ibmmq.MQOO_INPUT_EXCLUSIVE)
+	if err != nil || !strings.HasPrefix(od.ObjectName, "REPLY.") {
+		t.Fatalf("%q, %v", od.ObjectName, err)
+	}
+	pmo, to := ibmmq.NewMQPMO(), ibmmq.NewMQOD()
+	to.ObjectName = od.ObjectName
+	if err := other.Put1(to, descriptor(), pmo, []byte("reply")); err != nil {
+		t.Fatal(err)
+	}
+	wantGet(t, o, ibmmq.MQGMO_NO_SYNCPOINT, "reply")
+	if err := o.Close(0); err != nil {
+		t.Fatal(err)
+	}
+	wantReason(t, "afterwards", other.Put1(to, descriptor(), pmo, nil), ibmmq.MQRC_UNKNOWN_OBJECT_NAME)
+}
+
 func TestUnitOfWork(t *testing.T) {
 	m := start(t, qmgr.Options{}, "IN", "OUT")
 	c, other := connect(t, m), connect(t, m)

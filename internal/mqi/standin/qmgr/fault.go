@@ -204,7 +204,11 @@ func (m *Manager) Stop() {
 func (m *Manager) Start() error {
 	m.mu.Lock()
 	for _, q := range m.queues {
-		q.msgs = slices.DeleteFunc(q.msgs, func(msg *message) bool { return msg.MD.Persistence != mqc.PER_PERSISTENT })
+		for _, msg := range slices.Clone(q.msgs) {
+			if msg.MD.Persistence != mqc.PER_PERSISTENT {
+				q.remove(msg)
+			}
+		}
 		q.wake()
 	}
 	m.turn(running)

@@ -200,7 +200,7 @@ func (c *conn) take(h *handle, g *gettingCall, msg *message) func() error {
 	}
 	inUnit := g.has(mqc.GMO_SYNCPOINT) || g.has(mqc.GMO_SYNCPOINT_IF_PERSISTENT) && msg.MD.Persistence == mqc.PER_PERSISTENT
 	if inUnit {
-		msg.state = getting
+		msg.queue.lock(msg)
 		c.unit.gets = append(c.unit.gets, msg)
 		return nothing
 	}

@@ -349,6 +349,9 @@ func (m *Manager) discard(gone []*message) {
 
 // expire removes what has expired, as the queue manager does when it comes across it.
 func (m *Manager) expire(q *queue) {
+	if q.mortal == 0 {
+		return
+	}
 	now := m.now()
 	var gone []*message
 	for _, msg := range q.msgs {

@@ -4,20 +4,22 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"strings"
 
 	"github.com/posthouse/posthouse/internal/mqi/standin/mqc"
 )
 
 // handle is an open object: a queue, a topic to publish to, or the queue manager.
 type handle struct {
-	q       *queue // nil unless it is a queue
-	topic   string
-	manager bool
-	def     Queue // as it was opened: of the alias, if it is one
-	options int32
-	cursor  place       // of the last browse
-	saved   *Descriptor // context of the last message got, if asked for
-	sub     *subscription
+	q         *queue // nil unless it is a queue
+	topic     string
+	manager   bool
+	def       Queue // as it was opened: of the alias, if it is one
+	options   int32
+	cursor    place       // of the last browse
+	saved     *Descriptor // context of the last message got, if asked for
+	sub       *subscription
+	temporary bool // it made the queue
 }
 
 func (h *handle) may(option int32) bool { return h.options&option != 0 }
@@ -81,14 +83,23 @@ func (c *conn) resolve(od *objectDesc, options int32) (*handle, code) {
 	return h, failed(mqc.RC_OBJECT_TYPE_ERROR)
 }
 
-// modelQueue is the queue whose opening makes a temporary one.
+// modelQueue is the queue whose opening makes a temporary one, which is gone when the handle that made it is closed.
 const modelQueue = "SYSTEM.DEFAULT.MODEL.QUEUE"
+
+// makeTemporary makes a queue with the name that od asks for, where a * at the end is the queue manager's to fill.
+func (c *conn) makeTemporary(h *handle, od *objectDesc) {
+	od.name = od.dynamic
+	if prefix, open := strings.CutSuffix(od.dynamic, "*"); open {
+		c.m.ids++
+		od.name = fmt.Sprintf("%.32s%016X", prefix, c.m.ids)
+	}
+	c.m.queues[od.name] = newQueue(Queue{Name: od.name, MaxMsgLength: c.m.opts.MaxMsgLength})
+	h.temporary = true
+}
 
 func (c *conn) resolveQueue(h *handle, od *objectDesc) code {
 	if od.name == modelQueue {
-		c.m.ids++
-		od.name = fmt.Sprintf("AMQ.%016X", c.m.ids)
-		c.m.queues[od.name] = newQueue(Queue{Name: od.name, MaxMsgLength: c.m.opts.MaxMsgLength})
+		c.makeTemporary(h, od)
 	}
 	q := c.m.queues[od.name]
 	if q == nil {
@@ -165,6 +176,9 @@ func (c *conn) forget(number int32) {
 	delete(c.objects, number)
 	if h.sub != nil {
 		h.sub.inUse = false
+	}
+	if h.temporary {
+		delete(c.m.queues, h.q.def.Name)
 	}
 	if h.q == nil || !h.may(inputs) {
 		return

@@ -70,6 +70,8 @@ type message struct {
 type queue struct {
 	def     Queue
 	msgs    []*message // in the order in which they are got
+	locked  int        // those in state getting
+	mortal  int        // those that can expire
 	inputs  int        // handles open for input
 	sole    *handle    // the one that has it exclusively
 	changed chan struct{}
@@ -84,15 +86,7 @@ func (q *queue) wake() {
 }
 
 // depth counts as CURDEPTH does: uncommitted puts are in it, uncommitted gets are not.
-func (q *queue) depth() int32 {
-	n := int32(0)
-	for _, m := range q.msgs {
-		if m.state != getting {
-			n++
-		}
-	}
-	return n
-}
+func (q *queue) depth() int32 { return int32(len(q.msgs) - q.locked) }
 
 // place is where a message stands on its queue.
 type place struct {
@@ -118,6 +112,9 @@ var start = place{priority: math.MaxInt32}
 // insert puts m where it belongs.
 func (q *queue) insert(m *message) {
 	m.queue = q
+	if !m.expires.IsZero() {
+		q.mortal++
+	}
 	at := len(q.msgs)
 	for at > 0 && q.placeOf(m).before(q.placeOf(q.msgs[at-1])) {
 		at--
@@ -126,8 +123,28 @@ func (q *queue) insert(m *message) {
 }
 
 func (q *queue) remove(m *message) {
-	if i := slices.Index(q.msgs, m); i >= 0 {
-		q.msgs = slices.Delete(q.msgs, i, i+1)
+	i := slices.Index(q.msgs, m)
+	if i < 0 {
+		return
+	}
+	q.msgs = slices.Delete(q.msgs, i, i+1)
+	if !m.expires.IsZero() {
+		q.mortal--
+	}
+	q.unlock(m)
+}
+
+// lock keeps m for the unit of work that has got it.
+func (q *queue) lock(m *message) {
+	m.state = getting
+	q.locked++
+}
+
+// unlock lets go of m, if it is locked.
+func (q *queue) unlock(m *message) {
+	if m.state == getting {
+		m.state = available
+		q.locked--
 	}
 }
 

@@ -72,7 +72,7 @@ func (c *conn) rollback() {
 		msg.queue.wake()
 	}
 	for _, msg := range c.unit.gets {
-		msg.state = available
+		msg.queue.unlock(msg)
 		msg.MD.BackoutCount++
 		msg.queue.wake()
 	}
