@@ -9,7 +9,8 @@ HELM     ?= $(GO) run helm.sh/helm/v3/cmd/helm@v3.22.0
 
 # The same commit, Go and VERSION give the same bytes, wherever they are built: no path, no time, no setting of the builder's
 # own gets in. The commit is written in by us: the go command does not see it in every kind of checkout.
-RELEASE  = GOFLAGS= GOEXPERIMENT= GOAMD64=v1 GOARM64=v8.0 GOOS=linux $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION) -X "main.builtFrom=$(COMMIT)"'
+# An id of the build would hold the folder in which the headers of IBM MQ are.
+RELEASE  = GOFLAGS= GOEXPERIMENT= GOAMD64=v1 GOARM64=v8.0 GOOS=linux $(GO) build -trimpath -buildvcs=false -ldflags '-s -w -buildid= -X main.version=$(VERSION) -X "main.builtFrom=$(COMMIT)"'
 EPOCH   := $(or $(SOURCE_DATE_EPOCH),$(shell git log -1 --format=%ct 2>/dev/null),0)
 BINARIES = $(ARCHS:%=$(DIST)/posthouse_linux_%) $(MQ_BINARY)
 
@@ -44,7 +45,7 @@ packages: release man completions
 
 # package, of a program's name and architecture, in a format
 package = DIST=$(DIST) SOURCE_DATE_EPOCH=$(EPOCH) PACKAGE=$(word 1,$(1)) ARCH=$(word 2,$(1)) VERSION=$(VERSION) \
-	OTHER=$(if $(filter posthouse,$(word 1,$(1))),posthouse-mq,posthouse) $(NFPM) package -f packaging/nfpm.yaml -p $(2) -t $(DIST) &&$(space)
+	$(if $(filter posthouse,$(word 1,$(1))),OTHER=posthouse-mq,OTHER=posthouse DEB_LIBC=libc6 RPM_LIBC=glibc) $(NFPM) package -f packaging/nfpm.yaml -p $(2) -t $(DIST) &&$(space)
 space   = $(empty) $(empty)
 
 # make image: the container image, where there is a docker daemon.

@@ -3,10 +3,12 @@ package release
 import (
 	"bytes"
 	"compress/gzip"
+	"debug/elf"
 	"io"
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -61,17 +63,48 @@ func TestDebContent(t *testing.T) {
 			t.Errorf("%s: mode %q, want %s", name, modes[name], mode)
 		}
 	}
+	wantControl(t, deb, "Package: posthouse\n", "Version: 1.2.3", "Conflicts: posthouse-mq\n", "Depends: passwd\n", "Maintainer: ")
+}
+
+// wantControl checks what a deb says of itself.
+func wantControl(t *testing.T, deb string, wants ...string) {
+	t.Helper()
 	control := run(t, "", nil, "dpkg-deb", "-f", deb)
-	for _, want := range []string{"Package: posthouse\n", "Version: 1.2.3", "Conflicts: posthouse-mq\n", "Maintainer: "} {
+	for _, want := range wants {
 		if !strings.Contains(control, want) {
 			t.Errorf("no %q in\n%s", want, control)
 		}
 	}
 }
 
+// TestDebWithIBMMQ: the other package has a program with IBM MQ built in, which needs libc and nothing of IBM's.
+func TestDebWithIBMMQ(t *testing.T) {
+	need(t, "dpkg-deb")
+	if runtime.GOARCH != "amd64" {
+		t.Skip("IBM MQ is built in on amd64 only")
+	}
+	deb := one(t, "posthouse-mq_1.2.3_"+runtime.GOARCH+".deb")
+	wantControl(t, deb, "Package: posthouse-mq\n", "Conflicts: posthouse\n", "Provides: posthouse\n", "Depends: passwd, libc6\n")
+	dir := t.TempDir()
+	run(t, "", nil, "dpkg-deb", "-x", deb, dir)
+	bin := filepath.Join(dir, "usr/bin/posthouse")
+	if out := run(t, "", nil, bin, "version"); !strings.Contains(out, "ibmmq, ") {
+		t.Errorf("no ibmmq in\n%s", out)
+	}
+	f, err := elf.Open(bin)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = f.Close() }() // it was read only
+	libs, err := f.ImportedLibraries()
+	if err != nil || !slices.Equal(libs, []string{"libc.so.6"}) {
+		t.Errorf("it is linked with %q, %v", libs, err)
+	}
+}
+
 // TestDebInstalls installs the package into a folder, changes its topology, and removes it: the topology and the state stay.
 func TestDebInstalls(t *testing.T) {
-	need(t, "dpkg", "useradd", "unshare")
+	need(t, "dpkg", "useradd")
 	deb := one(t, "posthouse_1.2.3_"+runtime.GOARCH+".deb")
 	if os.Getuid() != 0 {
 		t.Skip("dpkg --root gives files to other users, which takes root")

@@ -58,7 +58,7 @@ var packages = sync.OnceValue(func() made {
 	if err != nil {
 		return made{err: err}
 	}
-	cmd := exec.Command("make", "--no-print-directory", "packages", "ARCHS="+runtime.GOARCH, "DIST="+dir, "VERSION=v1.2.3", "MQ_BINARY=")
+	cmd := exec.Command("make", "--no-print-directory", "packages", "ARCHS="+runtime.GOARCH, "DIST="+dir, "VERSION=v1.2.3")
 	cmd.Dir = root
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return made{dir, fmt.Errorf("%w\n%s", err, out)}
@@ -77,7 +77,7 @@ func TestMain(m *testing.M) {
 // release returns the directory of what was made, for a machine that has what it takes.
 func release(t *testing.T) string {
 	t.Helper()
-	need(t, "make", "git", "sha256sum")
+	need(t, "make", "git", "sha256sum", "gcc")
 	if runtime.GOOS != "linux" {
 		t.Skip("programs for linux")
 	}
@@ -139,27 +139,29 @@ func TestProgramIsStatic(t *testing.T) {
 	}
 }
 
-// TestSameBytes builds the program in two copies of the repository in folders of different names.
+// TestSameBytes builds the programs in two copies of the repository in folders of different names.
 func TestSameBytes(t *testing.T) {
-	need(t, "make", "git", "sha256sum")
-	var sums []string
+	need(t, "make", "git", "sha256sum", "gcc")
+	var lists []string
 	for _, name := range []string{"one", "another/and-deeper"} {
 		dir := filepath.Join(t.TempDir(), name)
 		copyRepository(t, dir)
-		run(t, dir, nil, "make", "release", "ARCHS="+runtime.GOARCH, "VERSION=v1.2.3", "MQ_BINARY=", "DIST=dist")
+		run(t, dir, nil, "make", "release", "ARCHS="+runtime.GOARCH, "VERSION=v1.2.3", "DIST=dist")
+		list, err := os.ReadFile(filepath.Join(dir, "dist", "SHA256SUMS"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		lists = append(lists, string(list))
 		src, err := os.ReadFile(filepath.Join(dir, "dist", "posthouse_linux_"+runtime.GOARCH))
 		if err != nil {
 			t.Fatal(err)
 		}
-		sum := sha256.Sum256(src)
-		sums = append(sums, hex.EncodeToString(sum[:]))
-		list, err := os.ReadFile(filepath.Join(dir, "dist", "SHA256SUMS"))
-		if want := sums[len(sums)-1] + "  posthouse_linux_" + runtime.GOARCH + "\n"; err != nil || string(list) != want {
-			t.Errorf("SHA256SUMS: %v\n%swant\n%s", err, list, want)
+		if sum := sha256.Sum256(src); !strings.Contains(string(list), hex.EncodeToString(sum[:])+"  posthouse_linux_"+runtime.GOARCH+"\n") {
+			t.Errorf("SHA256SUMS has not %x:\n%s", sum, list)
 		}
 	}
-	if sums[0] != sums[1] {
-		t.Errorf("two builds differ: %s and %s", sums[0], sums[1])
+	if lists[0] != lists[1] || runtime.GOARCH == "amd64" && strings.Count(lists[0], "\n") != 2 {
+		t.Errorf("two builds differ, or are not all:\n%s%s", lists[0], lists[1])
 	}
 }
 
