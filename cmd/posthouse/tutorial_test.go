@@ -54,7 +54,7 @@ func (tut *tutorial) shown(t *testing.T, begin string) string {
 	return b.String()
 }
 
-// run starts the daemon of the n-th file, in topology.yaml, and waits for a state of the route.
+// run starts the daemon of the n-th file, in topology.yaml, and waits until it receives and its lane is in a state.
 func (tut *tutorial) run(t *testing.T, n int, state string) {
 	t.Helper()
 	if err := os.WriteFile("topology.yaml", []byte(tut.files[n]), 0o600); err != nil {
@@ -62,7 +62,8 @@ func (tut *tutorial) run(t *testing.T, n int, state string) {
 	}
 	tut.program = start(t, "topology.yaml", tut.addr)
 	eventually(t, "the route is "+state, func() bool {
-		return strings.Contains(posthouse(t, "status", "-c", "topology.yaml").out, "orders/berlin "+state)
+		var v view
+		return ask(t.Context(), tut.addr, "/api/v1/status", &v) == nil && v.Routes[0].Source.State == "up" && v.Routes[0].Lanes[0].State == state
 	})
 }
 

@@ -64,7 +64,7 @@ func TestDockerfile(t *testing.T) {
 		t.Fatal(err)
 	}
 	build := regexp.MustCompile(`go build .*`).FindString(join(all))
-	for _, flag := range []string{"-trimpath", "-ldflags", "-s -w -X main.version=", "./cmd/posthouse"} {
+	for _, flag := range []string{"-trimpath", "-ldflags", "-s -w -buildid= -X main.version=", "./cmd/posthouse"} {
 		if !strings.Contains(build, flag) || !strings.Contains(string(mk), flag) {
 			t.Errorf("%s: not in both of the Dockerfile and release.mk", flag)
 		}
