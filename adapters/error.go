@@ -101,8 +101,10 @@ func (p *PartialError) Error() string {
 }
 
 // Unwrap returns the failure of the first message that was not taken.
-func (p *PartialError) Unwrap() error {
-	for _, err := range p.Errs {
+func (p *PartialError) Unwrap() error { return firstError(p.Errs) }
+
+func firstError(errs []error) error {
+	for _, err := range errs {
 		if err != nil {
 			return err
 		}

@@ -47,11 +47,43 @@ type TxTarget interface {
 
 	// SendTx hands ms over in order and stores p, which replaces the last one: in one transaction, all or nothing. After
 	// nil all of it is durable, and seen by readers of committed records. An error of Kind Permanent, Full, Denied or
-	// NotFound says that nothing of ms and p is there, and that the target can be used again; where it is about one of
-	// several messages nobody says which. Any other error has Kind Lost: the outcome is unknown and the target spent; the
+	// NotFound says that nothing of ms and p is there, and that the target can be used again; where it is about some of
+	// several messages, a *RefusedError says which of them, if the target knows. Any other error has Kind Lost: the outcome is unknown and the target spent; the
 	// Position of its successor tells. With ErrFenced (Kind Denied) another sender has the lane: to open it again would
 	// only take it away from that one. SendTx keeps neither ms nor its messages.
 	SendTx(ctx context.Context, ms []*Message, p Position) error
+}
+
+// A RefusedError says which messages of a transaction the target has refused before it began one: nothing of the others is
+// there either. Its Kind is Permanent.
+type RefusedError struct {
+	// Errs has one entry for each message of the call, in order: nil means that nothing is known against it. At least one is
+	// not nil, and those have Kind Permanent.
+	Errs []error
+}
+
+// Error is the text of the first refusal and how many there are.
+func (r *RefusedError) Error() string {
+	n := 0
+	for _, err := range r.Errs {
+		if err != nil {
+			n++
+		}
+	}
+	return fmt.Sprintf("%d of %d messages refused, and none sent; the first: %v", n, len(r.Errs), r.Unwrap())
+}
+
+// Unwrap returns the first refusal.
+func (r *RefusedError) Unwrap() error { return firstError(r.Errs) }
+
+// Refusal is the error of a transaction of which errs were refused, an entry for each of its messages: nil if none was, the
+// refusal itself where there is one message, else a *RefusedError.
+func Refusal(errs []error) error {
+	switch first := firstError(errs); {
+	case first == nil || len(errs) == 1:
+		return first
+	}
+	return &RefusedError{Errs: errs}
 }
 
 // CheckLane refuses what cannot name a sender for OpenTx; the error has Kind Permanent.

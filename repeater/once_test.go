@@ -312,6 +312,46 @@ func TestRefusedMessageLeavesItsTransaction(t *testing.T) {
 	})
 }
 
+// Those that the target refuses before it begins a transaction leave it all at once: the others take one more, and not one
+// for every run of them.
+// In strict order nothing passes one of them before it is a dead letter.
+func TestManyTooLargeLeaveTheirTransaction(t *testing.T) {
+	for order, most := range map[routes.Order]time.Duration{routes.OrderSource: 30 * time.Second, routes.OrderStrict: time.Hour} {
+		t.Run(string(order), func(t *testing.T) { manyTooLarge(t, order, most) })
+	}
+}
+
+func manyTooLarge(t *testing.T, order routes.Order, most time.Duration) {
+	once(t, mem.Options{Tx: true, MaxSize: 4000}, func(d *depot) {
+		d.r.Order, d.r.OnPoison = order, routes.PoisonDeadLetter
+		d.r.InFlight = 4096
+		d.r.MaxMessageSize = 1 << 20
+		ms := messages(0, 300)
+		for i := range ms {
+			if i%3 == 1 {
+				ms[i].Body.Data = make([]byte, 5000)
+			}
+		}
+		d.away("b")
+		d.brokers["a"].Put("in", ms...)
+		d.start()
+		d.spooled(300)
+		d.back("b")
+		d.until("the target is there", func() bool { return d.lane().Link.State == "up" })
+		d.brokers["b"].Link().SetLatency(time.Second)
+		begin := time.Now()
+		d.until("all have an answer", func() bool { return d.lane().Spooled == 0 })
+		took(t, "300 messages, a hundred of them too large", begin, 0, most) // two seconds for each transaction
+		if got := numbers(d.take("b", "out", 200)); !slices.IsSorted(got) || len(got) != 200 {
+			t.Errorf("got %v", got)
+		}
+		if dead := d.rep.Status().Routes[0].Dead; dead.Spooled != 100 {
+			t.Errorf("%d dead letters", dead.Spooled)
+		}
+		d.halt()
+	})
+}
+
 // A route that becomes exactly-once with a backlog flags what an unclean stop has left in doubt: no position tells.
 func TestBecomesExactlyOnceWithABacklog(t *testing.T) {
 	once(t, mem.Options{Tx: true}, func(d *depot) {

@@ -156,8 +156,8 @@ func (b *store) reached(p adapters.Position) {
 	b.at = p
 }
 
-// sendTx sends ms, which are its, and returns the fate of each. Where the target refuses one of several it does not say
-// which: then the halves are tried.
+// sendTx sends ms, which are its, and returns the fate of each. Where the target refuses some of several and says which, the
+// others are sent without them; where it does not say which, the halves are tried.
 func (l *lane) sendTx(ctx context.Context, t adapters.TxTarget, its []*item, ms []*adapters.Message) []error {
 	p := l.store.positionWith(its)
 	err := t.SendTx(ctx, ms, p)
@@ -169,12 +169,42 @@ func (l *lane) sendTx(ctx context.Context, t adapters.TxTarget, its []*item, ms 
 	case kind != adapters.Permanent || len(ms) == 1:
 		return slices.Repeat([]error{err}, len(ms))
 	}
+	var some *adapters.RefusedError
+	if errors.As(err, &some) && len(some.Errs) == len(ms) {
+		return l.sendOthers(ctx, t, its, ms, some.Errs)
+	}
 	half := len(ms) / 2
 	fates := l.sendTx(ctx, t, its[:half], ms[:half])
 	if last := fates[half-1]; last != nil && (adapters.KindOf(last) != adapters.Permanent || l.of.route.Order == routes.OrderStrict) {
 		return append(fates, slices.Repeat([]error{l.behind(last)}, len(ms)-half)...)
 	}
 	return append(fates, l.sendTx(ctx, t, its[half:], ms[half:])...)
+}
+
+// sendOthers sends those of ms that have no error in fates, and returns the fates of all. In strict order nothing is sent
+// that stands behind one that was refused.
+func (l *lane) sendOthers(ctx context.Context, t adapters.TxTarget, its []*item, ms []*adapters.Message, fates []error) []error {
+	fates = slices.Clone(fates)
+	var at []int // of the others
+	var others []*item
+	var messages []*adapters.Message
+	for i, err := range fates {
+		if err == nil {
+			at, others, messages = append(at, i), append(others, its[i]), append(messages, ms[i])
+		} else if l.of.route.Order == routes.OrderStrict {
+			for j := i + 1; j < len(fates); j++ {
+				fates[j] = l.behind(err)
+			}
+			break
+		}
+	}
+	if len(others) == 0 {
+		return fates
+	}
+	for i, err := range l.sendTx(ctx, t, others, messages) {
+		fates[at[i]] = err
+	}
+	return fates
 }
 
 // behind is the fate of what was not sent because of what became of the message before it.

@@ -160,17 +160,25 @@ type lot struct {
 func (x *txTarget) load(ms []*adapters.Message, p adapters.Position) ([]*lot, error) {
 	l := &loader{x: x, bySlot: make(map[slot]*lot), topics: make(map[string]*spreading)}
 	var latest time.Time
-	for _, m := range ms {
+	refused := make([]error, len(ms))
+	for i, m := range ms {
 		w, err := x.write(m)
-		if err != nil {
-			return nil, err
+		if adapters.KindOf(err) == adapters.Permanent {
+			refused[i] = err // of the others all are looked at, or each would cost another attempt
+			continue
 		}
-		if err := l.message(w); err != nil {
+		if err == nil {
+			err = l.message(w)
+		}
+		if err != nil {
 			return nil, err
 		}
 		if w.time.After(latest) {
 			latest = w.time
 		}
+	}
+	if err := adapters.Refusal(refused); err != nil {
+		return nil, err
 	}
 	value, err := encodePosition(p)
 	if err != nil {

@@ -207,8 +207,9 @@ func TestTooLargeIsRefusedBefore(t *testing.T) {
 	x := mustTx(t, c, p)
 	err := x.SendTx(limited(t), append(some(1, 1), &adapters.Message{Body: bytesBody(strings.Repeat("x", 1001))}), upTo(2))
 	wantKind(t, err, adapters.Permanent)
-	if !errors.Is(err, adapters.ErrTooLarge) {
-		t.Errorf("%v is not ErrTooLarge", err)
+	var said *adapters.RefusedError
+	if !errors.Is(err, adapters.ErrTooLarge) || !errors.As(err, &said) || len(said.Errs) != 2 || said.Errs[0] != nil || said.Errs[1] == nil {
+		t.Errorf("%v does not say that the second is too large", err)
 	}
 	mustSendTx(t, x, some(1, 1), upTo(1))
 	wantOnce(t, h, p, "000001")

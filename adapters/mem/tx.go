@@ -119,11 +119,13 @@ func (x *TxTarget) Send(context.Context, []*adapters.Message) (int, error) {
 func (x *TxTarget) SendTx(ctx context.Context, ms []*adapters.Message, p adapters.Position) error {
 	tx := &transaction{x: x, to: copied(p)}
 	bt := &batch{t: x.t, tx: tx, errs: make([]error, len(ms)), done: make(chan struct{})}
-	for _, m := range ms {
-		if err := x.t.fits(m); err != nil {
-			return err
-		}
+	refused := make([]error, len(ms))
+	for i, m := range ms {
+		refused[i] = x.t.fits(m)
 		bt.msgs = append(bt.msgs, clone(m))
+	}
+	if err := adapters.Refusal(refused); err != nil {
+		return err
 	}
 	if err := x.t.queue(ctx, bt); err != nil {
 		return x.unknown("send", err)
