@@ -210,6 +210,22 @@ func TestUnitOfWork(t *testing.T) {
 	}
 }
 
+// TestDisconnectCommits: MQDISC ends a unit of work by committing it.
+func TestDisconnectCommits(t *testing.T) {
+	m := start(t, qmgr.Options{}, "Q")
+	c := connect(t, m)
+	o := open(t, &c, "Q", ibmmq.MQOO_OUTPUT)
+	if err := put(o, descriptor(), ibmmq.MQPMO_SYNCPOINT, "x"); err != nil {
+		t.Fatal(err)
+	}
+	if err := c.Disc(); err != nil {
+		t.Fatal(err)
+	}
+	if got, held := m.Messages("Q"); len(got) != 1 || len(held) != 0 {
+		t.Errorf("%d messages, %d uncommitted", len(got), len(held))
+	}
+}
+
 func TestWaitIsWokenByACommit(t *testing.T) {
 	m := start(t, qmgr.Options{}, "Q")
 	c, other := connect(t, m), connect(t, m)

@@ -3,6 +3,8 @@ package qmgr
 import (
 	"bytes"
 	"fmt"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -211,6 +213,73 @@ func TestRefusals(t *testing.T) {
 	c.wantReason("get inhibited", res, mqc.RC_GET_INHIBITED)
 	_, res = c.get(c.mustOpen("Q", mqc.OO_OUTPUT), 0, Descriptor{}, 0)
 	c.wantReason("not open for input", res, mqc.RC_NOT_OPEN_FOR_INPUT)
+}
+
+// TestDepth: what is put and not committed is in it, what is got and not committed is not.
+func TestDepth(t *testing.T) {
+	m := newManager(t, Options{Queues: []Queue{{Name: "Q"}}})
+	c := newClient(t, m, "")
+	h := c.mustOpen("Q", inOut)
+	want := func(when string, n int32) {
+		t.Helper()
+		if got := h.q.depth(); got != n {
+			t.Errorf("%s: depth %d, want %d", when, got, n)
+		}
+	}
+	c.mustPut(h, Descriptor{}, 0, "a")
+	c.mustPut(h, Descriptor{}, mqc.PMO_SYNCPOINT, "b")
+	want("put", 2)
+	c.wantGet(h, mqc.GMO_SYNCPOINT, "a")
+	want("got", 1)
+	c.backCall(nil, nil)
+	want("rolled back", 1)
+	c.wantGet(h, mqc.GMO_SYNCPOINT, "a")
+	c.commit()
+	want("committed", 0)
+}
+
+func TestRestart(t *testing.T) {
+	m := newManager(t, Options{Queues: []Queue{{Name: "Q"}}})
+	for i, persistence := range []int32{0, 1, 0, 1} {
+		if err := m.Put("Q", Message{MD: Descriptor{Persistence: persistence}, Body: []byte{byte('a' + i)}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	m.Stop()
+	if err := m.Start(); err != nil {
+		t.Fatal(err)
+	}
+	got, _ := m.Messages("Q")
+	if len(got) != 2 || string(got[0].Body)+string(got[1].Body) != "bd" {
+		t.Errorf("after a restart: %v", got)
+	}
+}
+
+// TestDamagedJournal: it counts up to the first record that is not as it was written.
+func TestDamagedJournal(t *testing.T) {
+	dir := t.TempDir()
+	m := newManager(t, Options{Dir: dir, Queues: []Queue{{Name: "Q"}}})
+	for _, body := range []string{"first", "second", "third"} {
+		if err := m.Put("Q", Message{MD: Descriptor{Persistence: 1}, Body: []byte(body)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := m.Close(); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, journalName)
+	raw, err := os.ReadFile(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	raw[bytes.Index(raw, []byte("second"))] ^= 0x20
+	if err := os.WriteFile(path, raw, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	again := newManager(t, Options{Dir: dir})
+	if got, _ := again.Messages("Q"); len(got) != 1 || string(got[0].Body) != "first" {
+		t.Errorf("read %v", got)
+	}
 }
 
 func TestExclusive(t *testing.T) {
