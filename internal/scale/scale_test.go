@@ -230,11 +230,70 @@ func (d *daemon) resident(t *testing.T) int {
 	return 0
 }
 
+// ready waits until the daemon says so, and returns how long that took since the start.
+func (d *daemon) ready(t *testing.T) time.Duration {
+	t.Helper()
+	late := time.After(patience)
+	look := time.NewTicker(20 * time.Millisecond)
+	defer look.Stop()
+	for {
+		d.mu.Lock()
+		admin := d.admin
+		d.mu.Unlock()
+		if admin != "" {
+			if resp, err := http.Get("http://" + admin + "/readyz"); err == nil {
+				_ = resp.Body.Close() // what it says beside is of no interest
+				if resp.StatusCode == http.StatusOK {
+					return time.Since(d.begun)
+				}
+			}
+		}
+		select {
+		case <-look.C:
+		case <-d.child.Done():
+			t.Fatalf("the daemon ended by itself, exit code %d", d.child.ExitCode())
+		case <-late:
+			t.Fatal("the daemon does not get ready")
+		}
+	}
+}
+
+// lineUps is how many ends have said that they are up.
+func (d *daemon) lineUps() int {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.ups
+}
+
+// reload lets the daemon take the file anew, and compares how many routes were restarted with want.
+func (d *daemon) reload(t *testing.T, path, file, what string, want int) {
+	t.Helper()
+	d.mu.Lock()
+	admin, ups := d.admin, d.ups
+	d.mu.Unlock()
+	begun := time.Now()
+	out, err := exec.Command(path, "reload", "-c", file, "--admin", admin, "-o", "json").CombinedOutput()
+	took := time.Since(begun)
+	var a struct {
+		Result struct {
+			Restarted []string `json:"restarted"`
+		} `json:"result"`
+	}
+	if err != nil || json.Unmarshal(out, &a) != nil {
+		t.Fatalf("reload, %s: %v\n%.1000s", what, err, out)
+	}
+	if got := len(a.Result.Restarted); got != want {
+		t.Errorf("reload, %s: %d routes restarted, want %d", what, got, want)
+	}
+	d.attached(t, ups+2*want)
+	t.Logf("reload, %s: %v, all attached again after %v", what, took.Round(time.Millisecond), time.Since(begun).Round(time.Millisecond))
+}
+
 // What a route may take: the goroutines and the memory are bounds against a relapse, the sockets are exact, two for each
 // broker (docs/benchmarks.md has the figures).
 const (
-	routineBound = 6        // goroutines of a route
-	routeBound   = 72 << 10 // bytes of a route, resident, beside what the program needs
+	routineBound = 4        // goroutines of a route
+	routeBound   = 60 << 10 // bytes of a route, resident, beside what the program needs
 	programBound = 60 << 20
 	ownSockets   = 8 // the admin listener, its clients, and what the runtime polls with
 )
@@ -258,15 +317,46 @@ func TestTenThousandRoutes(t *testing.T) {
 	t.Logf("%d routes: check %v", n, time.Since(checked).Round(time.Millisecond))
 	for _, what := range []string{"first start", "start"} {
 		d := start(t, path, file)
+		ready := d.ready(t)
 		up := d.attached(t, 2*n)
 		rss := d.idle(t)
 		page := d.get(t, "/metrics")
-		t.Logf("%s: up in %v, %.1f s of processor; %d MiB resident, %d MiB after a scrape of %d series", what, up.Round(time.Millisecond),
+		t.Logf("%s: ready in %v, all up in %v, %.1f s of processor; %d MiB resident, %d MiB after a scrape of %d series", what, ready.Round(time.Millisecond), up.Round(time.Millisecond),
 			metric(page, "process_cpu_seconds_total"), rss>>20, d.resident(t)>>20, strings.Count(string(page), "\nposthouse_"))
 		d.bounded(t, n, rss, int(metric(page, "go_goroutines")))
 		move(t, at, n)
 		t.Logf("all have moved a message; stop %v", d.stop(t).Round(time.Millisecond))
 	}
+}
+
+// TestReload: only what has changed is restarted, whatever else there is, and every route moves a message afterwards. -args
+// -routes 10000 has the times.
+func TestReload(t *testing.T) {
+	n := *routeCount
+	at := servers(t, brokerCount)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "topology.yaml")
+	before := topology(at, n, filepath.Join(dir, "spool"))
+	write := func(text []byte) {
+		if err := os.WriteFile(file, text, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write(before)
+	path := program(t)
+	d := start(t, path, file)
+	d.attached(t, 2*n)
+	d.reload(t, path, file, "nothing changed", 0)
+	one := bytes.Replace(before, []byte("name: r00007,"), []byte("name: r00007, prefetch: 77,"), 1)
+	write(one)
+	d.reload(t, path, file, "one route changed", 1)
+	write(bytes.ReplaceAll(one, []byte(", from:"), []byte(", in_flight: 99, from:")))
+	d.reload(t, path, file, "all changed", n)
+	if ups, want := d.lineUps(), 2*n+2+2*n; ups != want {
+		t.Errorf("%d ends have attached in all, want %d", ups, want)
+	}
+	move(t, at, n)
+	d.stop(t)
 }
 
 // idle is the resident memory, after -linger if that is given.
