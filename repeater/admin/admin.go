@@ -65,12 +65,8 @@ type Server struct {
 
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
-	mux.HandleFunc("GET /livez", func(w http.ResponseWriter, _ *http.Request) { text(w, "ok\n") })
-	mux.HandleFunc("GET /readyz", s.readyz)
-	mux.HandleFunc("GET /version", s.version)
 	s.register(mux, s.endpoints())
 	mux.HandleFunc("/api/", nothing)
-	mux.Handle("GET /metrics", s.metrics())
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, Problem{Status: http.StatusForbidden, Code: "A005", Detail: "a page of another origin may change nothing here", Help: "use posthouse resolve, or send no Origin"})
@@ -146,5 +142,13 @@ func spoolTroubles(s *repeater.SpoolStatus) (out []string) {
 
 func (s *Server) version(w http.ResponseWriter, _ *http.Request) {
 	st := s.opts.Status()
-	document(w, map[string]any{"version": s.opts.Version, "repeater": st.Repeater, "config_hash": st.Hash, "config_generation": st.Config.Generation})
+	document(w, Version{s.opts.Version, st.Repeater, st.Hash, st.Config.Generation})
+}
+
+// A Version says which program runs which configuration.
+type Version struct {
+	Version    string `json:"version"`
+	Repeater   string `json:"repeater"`
+	Hash       string `json:"config_hash"`
+	Generation uint64 `json:"config_generation"`
 }

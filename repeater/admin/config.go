@@ -32,9 +32,9 @@ func (s *Server) configures() []endpoint {
 		{method: "GET", path: "/api/v1/config/history", does: "The generations that are kept, oldest first.", answer: []repeater.Generation{},
 			handle: func(w http.ResponseWriter, _ *http.Request) { document(w, listed(s.opts.Keeper.History())) }},
 		{method: "GET", path: "/api/v1/config/history/{n}", does: "The file of a generation.", answer: OldText{}, handle: s.generation},
-		{method: "POST", role: Admin, path: "/api/v1/config/reload", does: "Take the file as it is now, as a whole or not at all.", long: true,
+		{method: "POST", role: Admin, match: true, path: "/api/v1/config/reload", does: "Take the file as it is now, as a whole or not at all.", long: true,
 			query: []param{dryParam}, body: struct{}{}, answer: repeater.Outcome{}, handle: s.reload},
-		{method: "POST", role: Admin, path: "/api/v1/config/rollback", does: "Go back to a generation.", long: true,
+		{method: "POST", role: Admin, match: true, path: "/api/v1/config/rollback", does: "Go back to a generation.", long: true,
 			query: []param{dryParam}, body: Rollback{}, answer: repeater.Outcome{}, handle: s.rollback},
 	}
 }

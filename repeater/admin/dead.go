@@ -26,8 +26,8 @@ type Place struct {
 	Topic  string `json:"topic,omitempty"`
 }
 
-// Dead is a route with its dead letters.
-type Dead struct {
+// A DeadRoute is a route with its dead letters.
+type DeadRoute struct {
 	Route    string     `json:"route"`
 	Messages uint64     `json:"messages"` // that are here
 	Bytes    int64      `json:"bytes"`
@@ -46,7 +46,7 @@ func patient(r *http.Request) (context.Context, context.CancelFunc) {
 
 // buries is what can be asked of dead letters.
 func (s *Server) buries() []endpoint {
-	es := []endpoint{{method: "GET", path: "/api/v1/dlq", does: "The routes that have a place for dead letters, and how many are there.", answer: []Dead{}, handle: s.dead}}
+	es := []endpoint{{method: "GET", path: "/api/v1/dlq", does: "The routes that have a place for dead letters, and how many are there.", answer: []DeadRoute{}, handle: s.dead}}
 	if s.opts.Repeater == nil {
 		return es
 	}
@@ -80,7 +80,7 @@ func deadIn(r *http.Request) string { return r.PathValue("route") + "/" + deadLa
 const deadLane = "dead-letter"
 
 func (s *Server) dead(w http.ResponseWriter, _ *http.Request) {
-	out := []Dead{}
+	out := []DeadRoute{}
 	for _, r := range s.opts.Status().Routes {
 		if d := r.Dead; d != nil {
 			kept := d.State == "local"
@@ -88,7 +88,7 @@ func (s *Server) dead(w http.ResponseWriter, _ *http.Request) {
 			if kept {
 				place = ""
 			}
-			out = append(out, Dead{r.Name, d.Spooled, d.SpooledBytes, d.Oldest, kept, place})
+			out = append(out, DeadRoute{r.Name, d.Spooled, d.SpooledBytes, d.Oldest, kept, place})
 		}
 	}
 	document(w, out)

@@ -15,11 +15,14 @@ import (
 // An endpoint is one thing that can be asked. The list of them is what is served, and what the OpenAPI document describes.
 type endpoint struct {
 	method, path string // as http.ServeMux has them
-	role         Role   // that it needs; set by roleOf unless it stands here
+	role         Role   // that it needs
+	open         bool   // it needs none: everybody who reaches the listener may ask
 	does         string // in a sentence
 	query        []param
-	body, answer any  // zero values of their types; nil: none, or none that is JSON
-	long         bool // it may take as long as a reload
+	body, answer any    // zero values of their types; nil: none, or none that is JSON
+	kind         string // content type of an answer that is no JSON
+	match        bool   // it needs If-Match
+	long         bool   // it may take as long as a reload
 	handle       http.HandlerFunc
 }
 
@@ -31,16 +34,31 @@ const longest = 10 * time.Minute
 
 // endpoints are all that this server has.
 func (s *Server) endpoints() []endpoint {
-	return slices.Concat(s.shows(), s.resolves(), s.configures(), s.steers(), s.keeps(), s.buries())
+	es := slices.Concat(s.plain(), s.shows(), s.resolves(), s.configures(), s.steers(), s.keeps(), s.buries())
+	for i := range es {
+		if es[i].role == "" && !es[i].open {
+			es[i].role = roleOf(es[i].method)
+		}
+	}
+	return es
+}
+
+// plain is what orchestrators and scrapers ask.
+func (s *Server) plain() []endpoint {
+	const words = "text/plain"
+	return []endpoint{
+		{method: "GET", path: "/livez", open: true, kind: words, does: "Does the process answer?", handle: func(w http.ResponseWriter, _ *http.Request) { text(w, "ok\n") }},
+		{method: "GET", path: "/readyz", open: true, kind: words, does: "Can messages be kept, and do the routes run?", query: []param{{"verbose", "name each end and lane in trouble"}}, handle: s.readyz},
+		{method: "GET", path: "/version", open: true, does: "Version and configuration.", answer: Version{}, handle: s.version},
+		{method: "GET", path: "/metrics", open: true, kind: words, does: "Prometheus text format.", handle: s.metrics().ServeHTTP},
+		s.describes(),
+	}
 }
 
 // register makes mux serve es, and answer other methods with what may be used.
 func (s *Server) register(mux *http.ServeMux, es []endpoint) {
 	methods := map[string][]string{}
 	for _, e := range es {
-		if e.role == "" {
-			e.role = roleOf(e.method)
-		}
 		handle := e.handle
 		if e.long {
 			handle = func(w http.ResponseWriter, r *http.Request) {
@@ -48,7 +66,10 @@ func (s *Server) register(mux *http.ServeMux, es []endpoint) {
 				e.handle(w, r)
 			}
 		}
-		mux.HandleFunc(e.method+" "+e.path, s.guard(&e, handle))
+		if !e.open {
+			handle = s.guard(&e, handle)
+		}
+		mux.HandleFunc(e.method+" "+e.path, handle)
 		methods[e.path] = append(methods[e.path], e.method)
 	}
 	for path, ms := range methods {

@@ -175,7 +175,7 @@ func TestDeadLettersOverHTTP(t *testing.T) {
 	s := newStation(t)
 	s.put(1, 2, 3, 5)
 	s.until("three dead letters", func(st repeater.Status) bool { return s.route(st, "orders").Dead.Spooled == 3 })
-	var dead []admin.Dead
+	var dead []admin.DeadRoute
 	get(t, s.addr, "/api/v1/dlq", &dead)
 	if len(dead) != 2 {
 		t.Fatalf("%+v", dead)
