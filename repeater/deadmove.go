@@ -88,6 +88,6 @@ func (l *lane) enclose(x *letter) (*adapters.Message, error) {
 	if x.m == nil {
 		return nil, x.err
 	}
-	m, _, err := l.fit(&item{m: x.m, size: x.m.Size(), lane: l, id: x.m.Track.ID, maybe: x.Flags&RecordMaybe != 0, dead: x.dead})
-	return m, err
+	f := l.fit(&item{m: x.m, size: x.m.Size(), lane: l, id: x.m.Track.ID, maybe: x.Flags&RecordMaybe != 0, dead: x.dead})
+	return f.m, f.err
 }

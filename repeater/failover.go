@@ -104,6 +104,14 @@ func (l *lane) address() adapters.Address {
 	return l.target.Addr
 }
 
+// adapterNow is that of the target in use.
+func (l *lane) adapterNow() adapters.Adapter {
+	if r := l.turns.current(); r != nil {
+		return r.adapter
+	}
+	return l.adapter
+}
+
 // sendKey computes the key that the target in use gets; nil if the message keeps its own.
 func (l *lane) sendKey() *routes.Expr {
 	if r := l.turns.current(); r != nil && r.target.Key != nil {

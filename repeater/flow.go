@@ -41,6 +41,7 @@ type flow struct {
 	ids     *identity
 	grace   time.Duration
 	log     *slog.Logger
+	tracing *tracing
 	limits  adapters.Limits
 	count   *routeCounts // of its first route
 
@@ -211,6 +212,7 @@ func (f *flow) match(p *parcel, said []routes.Decision) []routes.Decision {
 		p.m = m.Clone()
 		p.m.Deliveries = uint32(p.d.Attempt - 1)
 	}
+	defer f.tracing.receive(p)()
 	if said = f.decide(said, p.m); f.stops(p, said) {
 		return said
 	}

@@ -10,6 +10,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/bridge"
 	"github.com/posthouse/posthouse/routes"
@@ -294,13 +296,14 @@ type fitted struct {
 	m     *adapters.Message
 	notes []bridge.Note
 	err   error
+	span  trace.Span // of the send; nil: there is no tracing
 }
 
 // convert is step 3 of the flow for one target: the messages as the target's protocol can hold them.
 func (l *lane) convert(its []*item) []fitted {
 	fs := make([]fitted, len(its))
 	for i, it := range its {
-		fs[i].m, fs[i].notes, fs[i].err = l.fit(it)
+		fs[i] = l.fit(it)
 	}
 	return fs
 }
@@ -311,8 +314,12 @@ func (l *lane) fitted(it *item, f fitted) bool {
 		it.noted = true
 		l.of.count.noted(f.notes)
 	}
+	if f.err != nil {
+		endSpan(f.span, f.err)
+	}
 	switch {
 	case f.err == nil:
+		it.span = f.span
 		return true
 	case errors.Is(f.err, bridge.ErrExpired):
 		l.expired(it, f.err)
@@ -345,11 +352,11 @@ func (l *lane) aside(it *item) time.Duration {
 }
 
 // fit makes the message that is sent: Posthouse's identity, the record key, the target's header conventions.
-func (l *lane) fit(it *item) (*adapters.Message, []bridge.Note, error) {
+func (l *lane) fit(it *item) (f fitted) {
 	own := *it.m // Fit clones what it changes
 	m := &own
-	if err := l.direct(m); err != nil {
-		return nil, nil, err
+	if f.err = l.direct(m); f.err != nil {
+		return f
 	}
 	m.Track.ID, m.Track.MaybeDup = it.id, it.maybe || m.Track.MaybeDup
 	if m.Track.Origin == "" {
@@ -359,7 +366,8 @@ func (l *lane) fit(it *item) (*adapters.Message, []bridge.Note, error) {
 	if e := l.sendKey(); e != nil {
 		key, err := e.String(it.m, l.of.route.Name)
 		if err != nil {
-			return nil, nil, fmt.Errorf("key: %w", errExpression{err})
+			f.err = fmt.Errorf("key: %w", errExpression{err})
+			return f
 		}
 		m.Key = []byte(key)
 	}
@@ -369,7 +377,9 @@ func (l *lane) fit(it *item) (*adapters.Message, []bridge.Note, error) {
 	}
 	o := l.conversion()
 	o.Dead, o.ReplyTo, o.Key = it.dead, l.replyTo(it), l.key
-	return bridge.Fit(l.asked(m, it), l.headers(), o, now)
+	f.span = l.of.tracing.send(l, it, m)
+	f.m, f.notes, f.err = bridge.Fit(l.asked(m, it), l.headers(), o, now)
+	return f
 }
 
 // errExpression marks a failure of an expression of the operator's.

@@ -6,6 +6,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"go.opentelemetry.io/otel/trace"
+
 	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/bridge"
 )
@@ -46,6 +48,7 @@ type item struct {
 	certain bool        // its record was written when no second send needed a flag
 	noted   bool        // the notes of its conversion are counted
 	handed  atomic.Bool // to a target, with whatever outcome
+	span    trace.Span  // that is open for it; nil: none is
 	state   itemState
 
 	settled  bool   // its source has been told: nobody gives it out again, and nothing is sent twice

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
+	"go.opentelemetry.io/otel/trace"
 
 	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/bridge"
@@ -29,6 +30,7 @@ type Options struct {
 	Metrics  prometheus.Registerer // nil = nowhere
 	Families prometheus.Registerer // gets what WriteFamilies writes: most of the series; nil = Metrics
 	Version  string                // of the program, for metrics
+	Tracer   trace.Tracer          // nil = no tracing
 	Getenv   func(string) string   // source of {env: NAME} secrets; nil = none is set
 
 	AcceptEpoch bool   // take a spool that was copied from elsewhere
@@ -115,6 +117,7 @@ type routeRun struct {
 	count   *routeCounts
 	log     *slog.Logger
 	fold    *fold // of lines about refused messages
+	tracing *tracing
 
 	chooser *chooser
 	strays  map[string]*lane // values that a lane still has and that belong to another one now (strays.go)
@@ -251,7 +254,7 @@ func (r *wiring) newFlow(first *routes.Route, gates map[string]*gate, m *metrics
 	return &flow{
 		source: first.From, adapter: r.kinds[b.Kind], cfg: cfg, caps: r.kinds[b.Kind].Capabilities(cfg),
 		trust: bridge.Options{Trusted: b.Trusted, TrustValues: b.TrustValues, Key: r.key, ConvertText: first.ConvertsText()}, gate: gates[b.Name], end: newEnd(log.With("end", "source")), ids: ids, clock: r.clock,
-		grace: r.opts.Grace, log: log, limits: adapters.Limits{Confirm: first.ConfirmTimeout},
+		tracing: newTracing(r.opts.Tracer), grace: r.opts.Grace, log: log, limits: adapters.Limits{Confirm: first.ConfirmTimeout},
 		owed: newDebt(), ended: make(chan struct{}),
 		count: m.source(first.Name),
 	}
@@ -260,7 +263,8 @@ func (r *wiring) newFlow(first *routes.Route, gates map[string]*gate, m *metrics
 func (r *wiring) newRoute(route *routes.Route, gates map[string]*gate, m *metrics, ids *identity) *routeRun {
 	run := &routeRun{
 		route: route, hop: r.opts.Name + "/" + route.Name, from: route.From.String(), count: m.route(route.Name),
-		log: r.opts.Log.With("route", route.Name), fold: new(fold), chooser: newChooser(), strays: map[string]*lane{}, names: new(names), told: new(atomic.Pointer[Standing]),
+		log: r.opts.Log.With("route", route.Name), fold: new(fold), tracing: newTracing(r.opts.Tracer), chooser: newChooser(), strays: map[string]*lane{}, names: new(names),
+		told: new(atomic.Pointer[Standing]),
 	}
 	if route.FailsOver() {
 		run.lanes = []*lane{r.newFailover(run, gates, m, ids)}

@@ -129,6 +129,7 @@ func (s *sending) abandon() {
 	s.failLocked(&adapters.Error{Op: "send", Addr: s.l.address(), Kind: adapters.Lost, Err: errSilent})
 	for _, f := range s.flights {
 		for _, it := range f.its {
+			it.endSpan(errSilent)
 			if !f.at.IsZero() && s.l.unrepeated(it, adapters.Lost) {
 				s.l.landed(1)
 				continue
@@ -280,6 +281,9 @@ func (s *sending) load(f *flight, fs []fitted) []*adapters.Message {
 func (s *sending) stuck(f *flight, fs []fitted) bool {
 	for i, it := range f.its {
 		if err := fs[i].err; err != nil && !errors.Is(err, bridge.ErrExpired) && s.l.stopsAt(it, unsendable(err), err) {
+			for _, f := range fs {
+				endSpan(f.span, err)
+			}
 			s.pending = append(s.pending, f.its...)
 			s.remove(f)
 			s.failLocked(&adapters.Error{Op: "convert", Addr: s.l.address(), Kind: adapters.Permanent, Err: err})
@@ -396,6 +400,7 @@ func duplicates(t adapters.Target) uint64 {
 
 // settle decides what becomes of one item and reports whether it is sent again. s.mu is held.
 func (s *sending) settle(f *flight, it *item, err error) (again bool) {
+	it.endSpan(err)
 	kind := adapters.KindOf(err)
 	switch {
 	case err == nil:

@@ -88,10 +88,12 @@ func (b *store) appendOnce(work context.Context, its []*item) {
 	first, err := b.append(work, recs)
 	var part *spool.PartError
 	if errors.As(err, &part) {
+		b.l.of.tracing.spooled(its[:part.Written], nil)
 		b.l.replies.wrote(its[:part.Written], first)
 		b.written(its[:part.Written], part.Err)
 		its, err = its[part.Written:], part.Err
 	}
+	b.l.of.tracing.spooled(its, err)
 	switch {
 	case err == nil:
 		b.l.mu.Lock()
@@ -137,8 +139,10 @@ func (b *store) append(work context.Context, recs []spool.Record) (first uint64,
 // encode makes records. What cannot be one is refused.
 func (b *store) encode(its []*item) (ok []*item, recs []spool.Record) {
 	for _, it := range its {
+		b.l.of.tracing.spool(it)
 		r, err := encodeRecord(it)
 		if err != nil {
+			it.endSpan(err)
 			b.l.refuse(it, reasonInvalid, err)
 			continue
 		}

@@ -18,6 +18,8 @@ type Admin struct {
 	Hosts  []string    // names in requests that are served, besides those of loopback
 	Audit  string      // file; "" = beside the journal
 	Log    Log
+
+	Tracing Tracing
 }
 
 // AdminTLS are the files of a server's TLS.
@@ -60,6 +62,7 @@ func (b *builder) admin(v *value) Admin {
 	for _, u := range v.get("users").named() {
 		a.Users = append(a.Users, b.adminUser(u, a.TLS))
 	}
+	a.Tracing = b.tracing(c, v)
 	b.listens(v, a)
 	return a
 }

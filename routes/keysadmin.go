@@ -33,5 +33,6 @@ func adminShape() *Shape {
 				{Name: "format", Type: Word, Words: []string{"auto", "text", "json"}, Default: "auto", Since: since, Reload: RestartProcess,
 					Doc: "auto is text on a terminal, else JSON."},
 			}}},
+		tracingField(),
 	}}
 }

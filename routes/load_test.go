@@ -351,3 +351,22 @@ func BenchmarkLoad(b *testing.B) {
 		}
 	}
 }
+
+// A password in the URL of the tracing collector is refused, and shown in no form.
+func TestTracingEndpointHoldsNoSecret(t *testing.T) {
+	const text = "version: 1\nbrokers: { paris: { type: nats, addresses: [\"nats://127.0.0.1:4222\"] } }\n" +
+		"routes: [{ name: orders, from: { broker: paris, stream: A }, to: { broker: paris, subject: b } }]\n" +
+		"admin: { tracing: { endpoint: \"https://posthouse:hunter2@otel.example.net\" } }\n"
+	table, fs := Load("secret.yaml", []byte(text), Options{Kinds: testKinds()})
+	var out bytes.Buffer
+	if err := fs.Text(&out); err != nil {
+		t.Fatal(err)
+	}
+	program, err := json.Marshal(fs)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if table != nil || !strings.Contains(out.String(), "[X001]") || strings.Contains(out.String()+string(program), "hunter2") {
+		t.Errorf("%s\n%s", out.String(), program)
+	}
+}

@@ -96,6 +96,12 @@ func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.O
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	level := new(slog.LevelVar)
 	o.Log, o.Metrics, o.Families, o.Version, o.Getenv, o.Now = newLog(table.Admin, level, errs), reg, bulk, version, os.Getenv, failpoint.Now
+	var flush func()
+	var err error
+	if o.Tracer, flush, err = newTracer(ctx, table.Admin.Tracing, cmp.Or(o.Name, "posthouse"), o.Log); err != nil {
+		return fail(exitEnvironment, err)
+	}
+	defer flush()
 	rep, err := repeater.New(table, ks, o)
 	if err != nil {
 		return environment(err)
