@@ -1,7 +1,6 @@
 package repeater
 
 import (
-	"fmt"
 	"sync"
 
 	"github.com/posthouse/posthouse/adapters"
@@ -16,11 +15,11 @@ type errCircle struct{ text string }
 
 func (e errCircle) Error() string { return "messages would go round in a circle: " + e.text }
 
-// pause stops the sending of l.
+// pause stops the sending of l, unless an operator has let it go on with the same circle.
 func (l *lane) pause(why error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.alarm != nil {
+	if circle, is := why.(errCircle); l.alarm != nil || is && circle == l.meant {
 		return
 	}
 	l.alarm = why
@@ -30,6 +29,9 @@ func (l *lane) pause(why error) {
 
 // resume lets l send again, and returns how many messages have waited in memory. l.mu is held.
 func (l *lane) resume() int {
+	if circle, is := l.alarm.(errCircle); is {
+		l.meant = circle
+	}
 	l.alarm = nil
 	l.rounds.forget()
 	l.goesOn()
@@ -50,37 +52,32 @@ func (l *lane) goesOn() {
 type identities struct {
 	r *Repeater
 
-	mu    sync.Mutex
-	known map[string]string // by name of broker
-	table *routes.Table     // that was looked at with them
-	told  map[string]bool   // circles of table
+	mu      sync.Mutex
+	known   map[string]string // by name of broker
+	table   *routes.Table     // that was looked at with them
+	circles []routes.Circle   // that were found in it
 }
 
 func newIdentities(r *Repeater) *identities {
 	return &identities{r: r, known: map[string]string{}}
 }
 
-// learn takes in what a broker says, and pauses the lanes of a circle that closes by it. It returns before anything is sent
-// to the end that has just been attached. What an operator has let go on is not paused again, until another table runs.
+// learn takes in what a broker says, and pauses the lanes of the circles that are known now, for one of them may have begun
+// only now. It returns before anything is sent to the end that has just been attached. What an operator has let go on is not
+// paused again while its lane lives: a reload of other routes does not touch it.
 func (i *identities) learn(broker string, p adapters.Peer) {
 	if i == nil || p.Unique == "" {
 		return
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()
-	t := i.r.Table()
-	if i.known[broker] == p.Unique && i.table == t {
-		return
+	if t := i.r.Table(); i.known[broker] != p.Unique || i.table != t {
+		i.known[broker], i.table = p.Unique, t
+		i.circles = t.Circles(i.known)
 	}
-	if i.known[broker] = p.Unique; i.table != t {
-		i.table, i.told = t, map[string]bool{}
-	}
-	for _, c := range t.Circles(i.known) {
+	for _, c := range i.circles {
 		for _, route := range c.Routes {
-			if key := fmt.Sprint(route.Name, " ", c.Text); !i.told[key] {
-				i.told[key] = true
-				i.r.pauseRoute(route.Name, errCircle{c.Text})
-			}
+			i.r.pauseRoute(route.Name, errCircle{c.Text})
 		}
 	}
 }

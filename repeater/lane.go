@@ -57,6 +57,7 @@ type lane struct {
 	stuck  error         // what a message was refused with that the lane stops at
 	fenced error         // another sender has taken the lane over
 	alarm  error         // it is paused for it (alarm.go)
+	meant  errCircle     // that an operator has let it go on with
 	told   *Standing     // an operator has paused it (orders.go); nil: nobody has
 	ebbs   bool          // and its source is not read: what it has not begun to send goes back there
 	rounds rounds        // what it has sent lately
