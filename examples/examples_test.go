@@ -28,7 +28,7 @@ func TestMain(m *testing.M) {
 		os.Exit(1)
 	}
 	binary = filepath.Join(dir, "posthouse")
-	if out, err := exec.Command("go", "build", "-o", binary, "../cmd/posthouse").CombinedOutput(); err != nil {
+	if out, err := exec.Command("go", "build", "-o", binary, "-tags", strings.Join(mqTags, ","), "../cmd/posthouse").CombinedOutput(); err != nil {
 		fmt.Fprintf(os.Stderr, "build posthouse: %v\n%s", err, out)
 		os.Exit(1)
 	}

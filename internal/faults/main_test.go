@@ -9,6 +9,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -55,10 +56,9 @@ var program = sync.OnceValues(func() (string, error) {
 	return path, nil
 })
 
-func build(name string, flags ...string) (string, error) {
+func build(name string, tags ...string) (string, error) {
 	path := filepath.Join(workDir, name)
-	args := append([]string{"build", "-o", path}, flags...)
-	out, err := exec.Command("go", append(args, "../../cmd/posthouse")...).CombinedOutput()
+	out, err := exec.Command("go", "build", "-o", path, "-tags", strings.Join(append(tags, mqTags...), ","), "../../cmd/posthouse").CombinedOutput()
 	if err != nil {
 		return "", fmt.Errorf("build posthouse: %w\n%s", err, out)
 	}
@@ -66,7 +66,7 @@ func build(name string, flags ...string) (string, error) {
 }
 
 // stormProgram is the same with failpoints in it.
-var stormProgram = sync.OnceValues(func() (string, error) { return build("posthouse-failpoints", "-tags", "failpoints") })
+var stormProgram = sync.OnceValues(func() (string, error) { return build("posthouse-failpoints", "failpoints") })
 
 // scaled is n by the factor of -scale.
 func scaled(n int) int { return int(float64(n) * *scale) }
