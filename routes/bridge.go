@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"slices"
 	"strings"
 	"time"
 
@@ -88,8 +89,10 @@ func (b *Bridge) Destination(a adapters.Addr) (adapters.Addr, error) {
 		return a, errNoReplyTo
 	case a.Name == "":
 		return b.Fixed, nil
+	case a.Scope != "" && b.allowedElsewhere(a):
+		return a, nil
 	case a.Scope != "":
-		return a, fmt.Errorf("reply address %q: %w", clip(a.Scope), errScope)
+		return a, fmt.Errorf("reply address %q: %w", clip(a.Name+"@"+a.Scope), errScope)
 	case a.Name == b.Fixed.Name && sameKind(a.Form, b.Fixed.Form):
 		return b.Fixed, nil
 	case b.Temporary && temporary(b.Makes, a.Name):
@@ -103,6 +106,11 @@ func (b *Bridge) Destination(a adapters.Addr) (adapters.Addr, error) {
 		}
 	}
 	return a, fmt.Errorf("reply address %q: %w", clip(a.Name), errNotAllowed)
+}
+
+// allowedElsewhere reports whether the file allows a queue of another queue manager, as NAME@MANAGER.
+func (b *Bridge) allowedElsewhere(a adapters.Addr) bool {
+	return slices.Contains(b.Allow, a.Name+"@"+a.Scope)
 }
 
 // plainName is the name of a queue in an address as RabbitMQ 4 spells it.

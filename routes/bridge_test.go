@@ -10,7 +10,7 @@ import (
 func TestDestination(t *testing.T) {
 	const uuid = "3ba76f5d-18d6-440c-a859-31dbbbc8f74b"
 	fixed := adapters.Addr{Name: "TQ2", Form: adapters.AddrQueue}
-	b := Bridge{Fixed: fixed, Makes: "amqp/artemis", Temporary: true, Allow: []string{"ONE", "R.*"}}
+	b := Bridge{Fixed: fixed, Makes: "amqp/artemis", Temporary: true, Allow: []string{"ONE", "R.*", "REPLIES@QM2"}}
 	for _, c := range []struct {
 		a  adapters.Addr
 		ok bool
@@ -20,6 +20,11 @@ func TestDestination(t *testing.T) {
 		{adapters.Addr{Name: "/queues/TQ2"}, true},
 		{adapters.Addr{Name: "TQ2", Form: adapters.AddrTopic}, false},
 		{adapters.Addr{Name: "TQ2", Scope: "QM2"}, false},
+		{adapters.Addr{Name: "ONE", Scope: "QM2"}, false},
+		{adapters.Addr{Name: "R.x", Scope: "QM2"}, false},
+		{adapters.Addr{Name: "REPLIES", Scope: "QM2"}, true},
+		{adapters.Addr{Name: "REPLIES", Scope: "QM3"}, false},
+		{adapters.Addr{Name: "REPLIES"}, false},
 		{adapters.Addr{Name: "ONE"}, true},
 		{adapters.Addr{Name: "ONE.x"}, false},
 		{adapters.Addr{Name: "R.x-1", Form: adapters.AddrQueue}, true},

@@ -68,6 +68,6 @@ func replySourceShape() *Shape {
 func replyTargetShape() *Shape {
 	return &Shape{Name: "reply.to", Doc: "The target of the replies of a bridge. A request that names a reply address which is not allowed is a dead letter (target-not-allowed).", Fields: append(soleTarget(), &Field{
 		Name: "allow", Type: TextList, Since: bridging, Reload: RestartRoute,
-		Doc: "Reply addresses that a request may name, besides the one place: names, prefixes that end with *, and the word temporary for destinations that the broker itself has named.",
+		Doc: "Reply addresses that a request may name, besides the one place: names, prefixes that end with *, ibmmq: QUEUE@MANAGER for a queue of another queue manager, and the word temporary for destinations that the broker itself has named.",
 	})}
 }

@@ -192,7 +192,16 @@ func (s *source) hand(tags []*tag) []adapters.Delivery {
 	s.unit = true
 	for i, t := range tags {
 		s.open[t] = struct{}{}
-		ds[i] = adapters.Delivery{Message: Decode(t.wire, received), Tag: t, Attempt: int(t.wire.MD.BackoutCount) + 1, SourceID: t.id}
+		ds[i] = adapters.Delivery{Message: s.decode(t.wire, received), Tag: t, Attempt: int(t.wire.MD.BackoutCount) + 1, SourceID: t.id}
 	}
 	return ds
+}
+
+// decode is Decode. A queue manager writes its own name beside a reply queue that has none: that says nothing.
+func (s *source) decode(w Wire, received int64) *adapters.Message {
+	m := Decode(w, received)
+	if m.ReplyTo.Scope == s.facts.name {
+		m.ReplyTo.Scope = ""
+	}
+	return m
 }
