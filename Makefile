@@ -11,7 +11,7 @@ export CGO_CFLAGS  := $(or $(CGO_CFLAGS),-g -O2) -I$(CURDIR)/internal/mqi/includ
 export CGO_LDFLAGS := $(or $(CGO_LDFLAGS),-g -O2) -Wl,--as-needed
 
 .DEFAULT_GOAL := test
-.PHONY: build test lint check bench bench-spool brokers mutants crash faults
+.PHONY: build test test-mq bench-mq lint check bench bench-spool brokers mutants crash faults
 
 # make test: all tests, with every broker that can be had here; one line per broker at the end.
 test:
@@ -21,6 +21,14 @@ test:
 # leaves IBM MQ out.
 build:
 	$(GO) build $(TAGS) ./cmd/posthouse
+
+# make test-mq: the tests of the IBM MQ adapter: against the stand-in, or the queue manager that POSTHOUSE_MQ_ADDRESS names.
+test-mq:
+	$(GO) test -race -count=1 $(TAGS) ./adapters/ibmmq
+
+# make bench-mq: units of work at the stand-in of IBM MQ.
+bench-mq:
+	$(GO) test -run '^$$' -bench . -benchtime 5000x -count 3 $(TAGS) ./adapters/ibmmq
 
 # make lint: what reads the code. Fast red first.
 lint:

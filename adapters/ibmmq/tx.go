@@ -99,7 +99,7 @@ func (x *txTarget) SendTx(ctx context.Context, ms []*adapters.Message, p adapter
 	if err := x.cause(); err != nil {
 		return op("send", err)
 	}
-	ws, err := x.encode(ms)
+	ws, err := x.encodeAll(ms)
 	if err != nil {
 		return err
 	}
@@ -115,6 +115,15 @@ func (x *txTarget) SendTx(ctx context.Context, ms []*adapters.Message, p adapter
 		return nil
 	}
 	return x.failed(err)
+}
+
+// encodeAll makes what is put of ms, or tells which of them cannot be put at all.
+func (x *txTarget) encodeAll(ms []*adapters.Message) ([]Wire, error) {
+	ws, errs := make([]Wire, len(ms)), make([]error, len(ms))
+	for i, m := range ms {
+		ws[i], errs[i] = x.wireOf(m)
+	}
+	return ws, adapters.Refusal(errs)
 }
 
 // failed is what SendTx returns for err. Where the unit of work is certainly backed out and the reason may pass, the target is
