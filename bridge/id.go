@@ -122,7 +122,8 @@ func parseUUID(s string) (u [16]byte, ok bool) {
 }
 
 // FixedID brings id into a field of n bytes, as IBM MQ has them. Short values are padded with zeros at the right, long
-// ones are the front of their SHA-256; "ID:" and 2n hex digits are the n bytes. The zero ID gives n zeros.
+// ones are the front of their SHA-256; "ID:" and 2n hex digits are the n bytes, and the ids of a bridge's request are packed. The
+// zero ID gives n zeros.
 func FixedID(id adapters.ID, n int) []byte {
 	b := make([]byte, n)
 	v := id.B
@@ -132,6 +133,8 @@ func FixedID(id adapters.ID, n int) []byte {
 		if raw, err := hex.DecodeString(strings.TrimPrefix(id.S, idMark)); err == nil && len(raw) == n &&
 			strings.HasPrefix(id.S, idMark) {
 			v = raw
+		} else if packed, ok := packAsked(id.S); ok && n == packedSize {
+			v = packed
 		}
 	case adapters.IDULong:
 		v = binary.BigEndian.AppendUint64(nil, id.U)

@@ -79,7 +79,11 @@ func AskedCorr(track string) adapters.ID { return adapters.StringID(idMark + tra
 // AskedBy reads the correlation id of a reply: the request that it answers, and whether the responder took over the
 // request's correlation id (byCorr) or its message id. ok is false when the id is of no request.
 func AskedBy(corr adapters.ID) (track string, byCorr, ok bool) {
-	s, found := strings.CutPrefix(idText(corr), idMark)
+	text := idText(corr)
+	if packed, ok := unpackAsked(corr.B); ok && corr.Form == adapters.IDBytes {
+		text = packed
+	}
+	s, found := strings.CutPrefix(text, idMark)
 	track, byCorr = strings.CutSuffix(s, corrMark)
 	return track, byCorr, found && track != ""
 }
