@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/posthouse/posthouse/adapters/adaptertest"
@@ -22,6 +23,9 @@ var mqTags = []string{"ibmmq"}
 // kills is how many times TestKillsAtIBMMQ kills the daemon; -scale makes it more.
 const kills = 20
 
+// managers numbers the queue managers of these tests.
+var managers atomic.Int64
+
 // mqEnd is a queue manager: the stand-in, in this process, so that it outlives every daemon.
 type mqEnd struct{ m *qmgr.Manager }
 
@@ -35,7 +39,7 @@ func newMQ(t *testing.T) *mqEnd {
 	if err := os.Setenv("POSTHOUSE_MQ_LIB", library); err != nil { // of the daemons; t.Setenv does not go with parallel tests
 		t.Fatal(err)
 	}
-	m, err := qmgr.Open(qmgr.Options{})
+	m, err := qmgr.Open(qmgr.Options{Name: fmt.Sprintf("QM%d", managers.Add(1))}) // two of one name would be one to the daemon
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -46,7 +50,7 @@ func newMQ(t *testing.T) *mqEnd {
 func (e *mqEnd) host() string { return e.m.Addr() }
 
 func (e *mqEnd) yaml(at string) string {
-	return fmt.Sprintf(`{ type: ibmmq, addresses: [%q], channel: APP.SVRCONN, queue_manager: QM1 }`, at)
+	return fmt.Sprintf(`{ type: ibmmq, addresses: [%q], channel: APP.SVRCONN, queue_manager: %s }`, at, e.m.Name())
 }
 
 // create makes the queue, and one for the position of its lane. The names of both ends of a trial are equal.
