@@ -115,7 +115,7 @@ var testLayers = map[string][]string{
 	"repeater":             {"adapters/mem"},
 	"repeater/admin":       {"adapters/mem"},
 	"cmd/...":              {"..."},
-	"examples":             {"adapters/adaptertest", "internal/testbed/broker", "internal/mqi/standin/..."}, // for its fault proxy; ours is run as a program
+	"examples":             {"adapters/adaptertest", "internal/testbed/broker", "internal/mqi/..."}, // for its fault proxy; ours is run as a program
 	"internal/...":         {"..."},
 }
 
