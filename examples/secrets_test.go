@@ -65,7 +65,7 @@ routes:
   - { name: amqp, from: { broker: artemis, queue: q }, to: { broker: rabbit, queue: q } }
   - { name: kafka, from: { broker: plain, topic: q }, to: { broker: scram, topic: r } }
   - { name: bearer, from: { broker: bearer, topic: q }, to: { broker: nobody, queue: q } }
-admin: { listen: 127.0.0.1:0, log: { level: debug } }
+admin: { listen: 127.0.0.1:0, log: { level: debug }, tracing: { endpoint: "COLLECTOR" } }
 `
 
 // TestSecretsShowNowhere: not in logs at level debug, not in status, metrics, checks, nor in what brokers say to a wrong
@@ -78,9 +78,10 @@ func TestSecretsShowNowhere(t *testing.T) {
 	if err := os.WriteFile(secret, []byte(right+"\n"), 0o600); err != nil {
 		t.Fatal(err)
 	}
+	spans := newTracingSystem(t)
 	file := written(t, secretive, "GUARDED", address, "FILE", secret, "DEAD", freePort(t),
 		"ARTEMIS", hostPort(t, broker.Need(t, broker.Artemis)), "RABBIT", hostPort(t, broker.Need(t, broker.RabbitMQ4)),
-		"SASL", os.Getenv(broker.EnvKafkaSASL))
+		"SASL", os.Getenv(broker.EnvKafkaSASL), "COLLECTOR", spans.url)
 	env := []string{"WRONG=" + canary + "wrong-password", "TOKEN=" + canary + "token"}
 	hidden := func(what, text string) {
 		t.Helper()
@@ -106,6 +107,10 @@ func TestSecretsShowNowhere(t *testing.T) {
 		{"send", "-c", file, "nats/orders.a", "x"}, {"send", "-c", file, "nobody/q", "x"},
 		{"receive", "-c", file, "right/ORDERS"}, {"receive", "-c", file, "artemis/q"}, {"receive", "-c", file, "token/ORDERS"},
 		{"receive", "-c", file, "plain/q"}, {"run", "-c", file + ".absent"},
+		{"explain", "-c", file, "right"}, {"explain", "-c", file, "kafka"}, {"topology", "-c", file}, {"topology", "-c", file, "-o", "yaml"},
+		{"topology", "-c", file, "-o", "json"}, {"status", "--admin", d.admin}, {"status", "--admin", d.admin, "-o", "wide"},
+		{"status", "--admin", d.admin, "-o", "json"}, {"config", "show", "--admin", d.admin}, {"config", "history", "--admin", d.admin},
+		{"diff", "--running", file, "--admin", d.admin}, {"reload", "--dry-run", "-c", file, "--admin", d.admin}, {"spool", "ls", "--admin", d.admin},
 	} {
 		wg.Go(func() {
 			cmd := exec.CommandContext(testContext(t), binary, args...)
@@ -116,7 +121,8 @@ func TestSecretsShowNowhere(t *testing.T) {
 	}
 	wg.Wait()
 	d.await("messages through the route with the right password", func() bool { return d.forwarded("right") == 5 })
-	for _, path := range []string{"/livez", "/readyz", "/readyz?verbose", "/metrics", "/version"} {
+	for _, path := range []string{"/livez", "/readyz", "/readyz?verbose", "/metrics", "/version", "/api/v1/status", "/api/v1/routes", "/api/v1/routes/kafka",
+		"/api/v1/spools", "/api/v1/config", "/api/v1/config/history"} {
 		hidden(path, d.get(path))
 	}
 	line, err := os.ReadFile(fmt.Sprintf("/proc/%d/cmdline", d.cmd.Process.Pid))
@@ -125,4 +131,5 @@ func TestSecretsShowNowhere(t *testing.T) {
 	}
 	d.stop()
 	hidden("the log", d.log.String())
+	hidden("what goes to the tracing system", fmt.Sprint(spans.named("")))
 }
