@@ -63,10 +63,16 @@ func (r *routeRun) enter(p *parcel, q bridge.Question) {
 		return
 	}
 	it := p.items[n-1]
+	d := digest(p.m)
+	if id := r.replies.comesAgain(p, &q, d); id != "" {
+		it.id, it.maybe = id, !certain(r.route.Delivery)
+		return
+	}
 	r.replies.note(it.id, q, p.at)
 	if l := r.replies.lane; l != nil {
 		m := q.Message()
 		m.Received = p.f.clock.now().UnixMilli()
+		m.Props = append(m.Props, adapters.Prop{Name: digestName, V: adapters.Uint(adapters.TU64, d)})
 		p.items = append(p.items, &item{p: p, m: m, size: m.Size(), at: p.at, lane: l, id: it.id})
 	}
 }
@@ -79,6 +85,9 @@ func (r *routeRun) reply(p *parcel, m *adapters.Message) {
 		p.refuse(r, reasonLate, f.err)
 		return
 	case f.drop:
+		if f.known {
+			p.done = func() { r.replies.settled(f.e) }
+		}
 		return
 	}
 	p.arrived = func() { r.replies.arrived(f.e) }
@@ -111,6 +120,9 @@ func (l *lane) asked(m *adapters.Message, it *item) *adapters.Message {
 	case b == nil:
 		return m
 	case b.Table():
+		if it.maybe {
+			l.of.replies.askedAgain(it.id)
+		}
 		return bridge.Ask(m, it.id, b.ReplyFrom, l.cfg.Options.String("convention", "") == "spring")
 	}
 	m.Report = 0

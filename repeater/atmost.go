@@ -83,7 +83,7 @@ func (l *lane) lost(it *item, why error) {
 
 // answeredSettled ends the life of an item whose source was told long ago.
 func (it *item) answeredSettled(st itemState) {
-	if st != itemConfirmed {
+	if st != itemConfirmed && !it.entry() {
 		it.lane.lost(it, errNotRepeated)
 	}
 	if p := it.p; p != nil && p.open.Add(-1) == 0 {

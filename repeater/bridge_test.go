@@ -294,12 +294,15 @@ func TestBridge_LateTwiceUnknown(t *testing.T) {
 				c.brokers["a"].Put("SQ1", request(1, ""))
 				q = c.asked()
 				c.answer(q, false)
-				c.answer(q, false)
+				c.answer(q, false) // says the same
+				other := replyTo(q, false)
+				other.Body.Data = []byte("something else")
+				c.brokers["b"].Put("SQ2", other)
 				c.take("a", "TQ2", 1)
 				c.empty("b", "SQ2")
 				s := c.status()
 				c.halt()
-				want := 3 // two that nobody asked for, one too many
+				want := 3 // two that nobody asked for, and another answer
 				if late == routes.LateDeadLetter {
 					want++
 				}
@@ -309,7 +312,7 @@ func TestBridge_LateTwiceUnknown(t *testing.T) {
 						t.Errorf("dead letter: %+v", d)
 					}
 				}
-				if left, _ := c.brokers["a"].Len("TQ2"); len(dead) != want || s.Timeouts != 1 || s.LateReplies != 4 || left != 0 {
+				if left, _ := c.brokers["a"].Len("TQ2"); len(dead) != want || s.Timeouts != 1 || s.LateReplies != 4 || s.Repeated != 1 || left != 0 {
 					t.Errorf("%d dead letters, %+v, %d left", len(dead), s, left)
 				}
 			})

@@ -27,12 +27,18 @@ type replies struct {
 	wake   chan struct{} // the first deadline may be another one
 	room   chan struct{} // there may be room for another request
 
-	mu    sync.Mutex
-	asked map[string]*asked // by the id that the request has here
-	queue []*asked          // in the order of their deadlines; some of them are over
-	past  []*asked          // late or answered, oldest first; some of them are forgotten
-	open  int
-	trips trips
+	mu      sync.Mutex
+	asked   map[string]*asked // by the id that the request has here
+	queue   []*asked          // in the order of their deadlines; some of them are over
+	past    []*asked          // late or answered, oldest first; some of them are forgotten
+	open    int
+	trips   trips
+	fresh   []*asked                // answered, and not on a sheet yet
+	writing bool                    // some of those that are answered
+	crashed bool                    // the life before has not ended in order
+	closed  bool                    // no sheet is written any more
+	earlier map[string]*asked       // outstanding since an earlier life, by sourceKey: a request that comes again is one of them
+	sheets  map[string]func(uint64) // what to do when a sheet is on disk, by the id of its record
 }
 
 type askedState uint8
@@ -56,6 +62,9 @@ type asked struct {
 	by       *parcel // the reply on its way
 	answers  int     // replies that were taken
 	erased   bool    // its record is of no use any more
+	digest   uint64  // of the first reply
+	again    bool    // it may have been asked twice
+	sheet    *sheet  // on which it is noted as answered
 }
 
 // keepLate is for how many timeouts a request is remembered after its deadline, and after its reply.
@@ -73,7 +82,7 @@ var (
 
 func newReplies(b *routes.Bridge, c *clock, count *bridgeCounts, log *slog.Logger) *replies {
 	return &replies{
-		bridge: b, clock: c, count: count, log: log.With("bridge", b.Name), asked: map[string]*asked{},
+		bridge: b, clock: c, count: count, log: log.With("bridge", b.Name), asked: map[string]*asked{}, sheets: map[string]func(uint64){}, earlier: map[string]*asked{},
 		wake: make(chan struct{}, 1), room: make(chan struct{}, 1),
 	}
 }
@@ -104,12 +113,14 @@ type found struct {
 	e      *asked
 	byCorr bool
 	drop   bool
+	known  bool  // with drop: its requester has it, and its settle got lost
 	err    error // why it goes to the dead letters
 }
 
 // find looks up whose reply p's message is, and reserves the request for it.
 func (t *replies) find(p *parcel) found {
 	track, byCorr, ok := bridge.AskedBy(p.m.Corr)
+	d := digest(p.m)
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	e := t.asked[track]
@@ -119,7 +130,10 @@ func (t *replies) find(p *parcel) found {
 	}
 	f := found{e: e, byCorr: byCorr}
 	switch {
-	case !t.bridge.Many && e.by != nil && e.by != p && !e.by.s.isDead():
+	case !t.bridge.Many && e.repeats(d) && (e.state != askedOpen || e.away(p)):
+		t.count.repeat()
+		f.drop, f.known = true, e.state == askedReplied
+	case !t.bridge.Many && (e.state == askedAnswered || e.away(p)):
 		t.count.late(unasked)
 		return found{err: errAnswered}
 	case e.state == askedLate:
@@ -130,11 +144,16 @@ func (t *replies) find(p *parcel) found {
 		}
 	}
 	if !f.drop {
-		e.by = p
+		if e.by = p; e.answers == 0 {
+			e.digest = d
+		}
 		e.answers++
 	}
 	return f
 }
+
+// away reports whether another reply than p is on its way to the requester. replies.mu is held.
+func (e *asked) away(p *parcel) bool { return e.by != nil && e.by != p && !e.by.s.isDead() }
 
 // settled notes that a reply is with its requester, or set aside for it.
 func (t *replies) settled(e *asked) {
@@ -191,15 +210,15 @@ func (t *replies) end(e *asked, s askedState, now time.Time) {
 		t.drop(e)
 		return
 	}
-	if s == askedAnswered || t.bridge.Late != routes.LateDeliver {
+	switch {
+	case s == askedAnswered:
+		t.isAnswered(e)
+	case t.bridge.Late != routes.LateDeliver:
 		t.unwrite(e)
 	}
 	e.deadline = now.Add(keepLate * t.bridge.Timeout) // until it is forgotten
 	t.past = append(t.past, e)
-	if len(t.past) > t.bridge.MaxOutstanding {
-		t.drop(t.past[0])
-		t.past = t.past[1:]
-	}
+	t.trim()
 }
 
 // drop forgets an entry altogether. mu is held.
@@ -207,6 +226,8 @@ func (t *replies) drop(e *asked) {
 	e.state = askedGone
 	delete(t.asked, e.track)
 	t.unwrite(e)
+	t.lighten(e.sheet, 1)
+	e.sheet = nil
 }
 
 // watch ends what is over, until ctx ends.
@@ -217,6 +238,7 @@ func (t *replies) watch(ctx context.Context) {
 	}
 	for ctx.Err() == nil {
 		next := t.overdue(time.Now())
+		t.flush(false)
 		timer := time.NewTimer(time.Until(next))
 		select {
 		case <-timer.C:
@@ -225,6 +247,7 @@ func (t *replies) watch(ctx context.Context) {
 		}
 		timer.Stop()
 	}
+	t.flush(true)
 }
 
 // idleLook is when a table without entries is looked at.

@@ -20,6 +20,7 @@ type BridgeStatus struct {
 	Replies     int64      `json:"replies"`                     // settled, since the start
 	Timeouts    int64      `json:"timeouts"`
 	LateReplies int64      `json:"late_replies"`           // those nobody asked for included
+	Repeated    int64      `json:"repeated_replies"`       // dropped: their requesters had them
 	P50         float64    `json:"round_trip_p50_seconds"` // of the last 1,024: from the reception of a request until its reply is settled
 	P90         float64    `json:"round_trip_p90_seconds"`
 	P99         float64    `json:"round_trip_p99_seconds"`
@@ -35,7 +36,7 @@ func newBridgeMetrics(reg prometheus.Registerer) *bridgeMetrics {
 	return &bridgeMetrics{
 		requests: counters(reg, "bridge_requests_total", "Requests received.", "bridge"),
 		timeouts: counters(reg, "bridge_timeouts_total", "Requests without a reply in time.", "bridge"),
-		late:     counters(reg, "bridge_late_replies_total", "Replies that came late (deliver, dead-letter, drop), or that nobody asked for (unasked).", "bridge", "action"),
+		late:     counters(reg, "bridge_late_replies_total", "Replies that came late (deliver, dead-letter, drop), that nobody asked for (unasked), or that their requester has already (repeated).", "bridge", "action"),
 		trips:    durations(reg, 0.0005, "bridge_round_trip_seconds", "From the reception of a request until its reply is settled.", "bridge"),
 	}
 }
@@ -50,7 +51,7 @@ type bridgeCounts struct {
 	requests_, timedOut            prometheus.Counter
 	trip                           prometheus.Observer
 	requestsN, timedOutN, repliesN atomic.Int64
-	lateN                          atomic.Int64
+	lateN, repeatedN               atomic.Int64
 	fold                           fold
 }
 
@@ -73,11 +74,17 @@ func (c *bridgeCounts) late(action string) {
 	c.m.late.WithLabelValues(c.name, action).Inc()
 }
 
+// repeat counts a reply that its requester has already.
+func (c *bridgeCounts) repeat() {
+	c.repeatedN.Add(1)
+	c.m.late.WithLabelValues(c.name, "repeated").Inc()
+}
+
 // status is what the table holds now.
 func (t *replies) status() BridgeStatus {
 	s := BridgeStatus{
 		Name: t.bridge.Name, Limit: t.bridge.MaxOutstanding, Requests: t.count.requestsN.Load(), Replies: t.count.repliesN.Load(),
-		Timeouts: t.count.timedOutN.Load(), LateReplies: t.count.lateN.Load(),
+		Timeouts: t.count.timedOutN.Load(), LateReplies: t.count.lateN.Load(), Repeated: t.count.repeatedN.Load(),
 	}
 	t.mu.Lock()
 	s.Outstanding = t.open

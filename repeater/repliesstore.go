@@ -59,7 +59,10 @@ func (t *replies) wrote(its []*item, first uint64) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	for i, it := range its {
-		if e := t.asked[it.id]; e != nil && !e.erased {
+		if written := t.sheets[it.id]; written != nil {
+			delete(t.sheets, it.id)
+			written(first + uint64(i))
+		} else if e := t.asked[it.id]; e != nil && !e.erased {
 			e.seq = first + uint64(i)
 		} else { // it is over already
 			t.lane.store.done(first + uint64(i))
@@ -95,6 +98,7 @@ func (r *Repeater) readReplies(ctx context.Context) error {
 func (t *replies) read(ctx context.Context, lanes []*lane) error {
 	now, suspect := t.clock.read()
 	b := t.lane.store
+	t.crashed = b.doubtful > 0
 	b.doubtful = 0 // nothing of it is ever sent
 	err := b.eachRecord(func(rec spool.Item, m *adapters.Message) { t.restore(rec, m, now, suspect) })
 	var lost []spool.Record
@@ -155,6 +159,9 @@ func (t *replies) restore(rec spool.Item, m *adapters.Message, now time.Time, su
 	if suspect {
 		gone = 0
 	}
+	if t.readSheet(rec, m, gone) {
+		return
+	}
 	at := time.Now().Add(-gone)
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -162,7 +169,9 @@ func (t *replies) restore(rec spool.Item, m *adapters.Message, now time.Time, su
 		t.lane.store.done(rec.Seq)
 		return
 	}
-	t.add(&asked{track: m.Track.ID, q: bridge.QuestionOf(m), at: at, deadline: at.Add(t.bridge.Timeout), seq: rec.Seq})
+	e := t.add(&asked{track: m.Track.ID, q: bridge.QuestionOf(m), at: at, deadline: at.Add(t.bridge.Timeout), seq: rec.Seq, again: t.crashed})
+	sum, _ := m.Prop(digestName)
+	t.earlier[sourceKey(string(rec.ID), &e.q, sum.Uint())] = e
 }
 
 // reconstruct makes the record of an entry of that of its request.
@@ -173,6 +182,7 @@ func (t *replies) reconstruct(rec spool.Item, m *adapters.Message) spool.Record 
 	}
 	e := q.Message()
 	e.Track.ID, e.Track.Origin, e.Received = m.Track.ID, m.Track.Origin, m.Received
+	e.Props = append(e.Props, adapters.Prop{Name: digestName, V: adapters.Uint(adapters.TU64, digest(m))})
 	body, err := e.AppendBinary(nil)
 	if err != nil {
 		panic("repeater: what was read from the journal cannot be written: " + err.Error()) // ids and addresses only

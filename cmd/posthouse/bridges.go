@@ -14,6 +14,7 @@ type bridgeView struct {
 	Replies     int64      `json:"replies"`
 	Timeouts    int64      `json:"timeouts"`
 	Late        int64      `json:"late_replies"`
+	Repeated    int64      `json:"repeated_replies"`
 	P50         float64    `json:"round_trip_p50_seconds"`
 	P99         float64    `json:"round_trip_p99_seconds"`
 }
@@ -32,6 +33,9 @@ func (v *view) bridges(now time.Time) (lines []string) {
 			line += ", full: requests wait at their source"
 		}
 		line += fmt.Sprintf(", %s answered, %s timed out, %s late or unasked", countText(b.Replies), countText(b.Timeouts), countText(b.Late))
+		if b.Repeated > 0 {
+			line += fmt.Sprintf(", %s repeated and dropped", countText(b.Repeated))
+		}
 		if b.Replies > 0 {
 			line += fmt.Sprintf(", round trip p50 %v, p99 %v", seconds(b.P50), seconds(b.P99))
 		}
