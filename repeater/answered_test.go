@@ -6,6 +6,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"github.com/posthouse/posthouse/adapters"
 	"github.com/posthouse/posthouse/adapters/mem"
 )
 
@@ -73,10 +74,12 @@ func TestBridge_RequestComesAgain(t *testing.T) {
 				c.start()
 				c.up()
 				const n = 5
+				var ms []*adapters.Message
 				for i := range n {
-					c.brokers["a"].Put("SQ1", request(i, fmt.Sprint("c", i)))
+					ms = append(ms, request(i, fmt.Sprint("c", i)))
 				}
 				c.brokers["a"].Link().SetLatency(time.Second) // the settle takes longer than the life
+				c.brokers["a"].Put("SQ1", ms...)
 				qs := c.take("b", "TQ1", n)
 				synctest.Wait()
 				c.brokers["a"].Link().SetLatency(0)

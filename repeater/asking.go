@@ -64,9 +64,11 @@ func (r *routeRun) enter(p *parcel, q bridge.Question) {
 	}
 	it := p.items[n-1]
 	d := digest(p.m)
-	if id := r.replies.comesAgain(p, &q, d); id != "" {
-		it.id, it.maybe = id, !certain(r.route.Delivery)
-		return
+	if !certain(r.route.Delivery) { // else it is recognised by its record
+		if id := r.replies.comesAgain(p, &q, d); id != "" {
+			it.id, it.maybe = id, true
+			return
+		}
 	}
 	r.replies.note(it.id, q, p.at)
 	if l := r.replies.lane; l != nil {
@@ -79,7 +81,7 @@ func (r *routeRun) enter(p *parcel, q bridge.Question) {
 
 // reply gives the lane a reply as its requester expects it, or does with it what the bridge says.
 func (r *routeRun) reply(p *parcel, m *adapters.Message) {
-	f := r.replies.find(p)
+	f := r.replies.find(p, r.route.Delivery == routes.ExactlyOnce)
 	switch {
 	case f.err != nil:
 		p.refuse(r, reasonLate, f.err)

@@ -18,9 +18,13 @@ type clock struct {
 	log  *slog.Logger
 
 	mu      sync.Mutex
-	base    time.Time // the wall time that was believed
-	at      time.Time // when, on the monotonic clock
-	early   bool      // base is from the journal: the wall time has not come to it yet
+	base    time.Time     // the wall time that was believed
+	at      time.Time     // when, on the monotonic clock
+	early   bool          // base is from the journal: the wall time has not come to it yet
+	begun   time.Time     // the wall time at the start
+	seen    time.Time     // the newest wall time that the journal had then
+	rest    time.Duration // between the two, where it is longer than clockLimit
+	rested  bool          // rest is known
 	suspect bool
 	since   time.Time // since when, on the monotonic clock
 }
@@ -34,6 +38,7 @@ const clockLook = 10 * time.Second
 func newClock(wall func() time.Time, log *slog.Logger) *clock {
 	c := &clock{wall: wall, log: log}
 	c.base, c.at = c.now0(), time.Now()
+	c.begun = c.base
 	return c
 }
 
@@ -44,6 +49,9 @@ func (c *clock) now0() time.Time { return c.wall().Round(0) }
 func (c *clock) noted(t time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if t.After(c.seen) && !c.rested {
+		c.seen = t.Round(0)
+	}
 	if t.Sub(c.base) > clockLimit {
 		c.base, c.at, c.early = t.Round(0), time.Now(), true
 	}
@@ -68,6 +76,29 @@ func (c *clock) read() (now time.Time, suspect bool) {
 		return believed, true
 	}
 	return wall, false
+}
+
+// passed is how much of the time since at, a wall time of this life or an earlier one, is certain to have passed. A time in which
+// nothing ran, as far as the journal tells, and which is longer than a clock may be wrong, is not: the machine may have slept for
+// a year, or its clock may be a year ahead. Nor is any while the clock is not believed.
+func (c *clock) passed(at time.Time) time.Duration {
+	now, suspect := c.read()
+	if suspect {
+		return 0
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if !c.rested { // what is written from now on is of this life
+		c.rested = true
+		if d := c.begun.Sub(c.seen); !c.seen.IsZero() && d > clockLimit {
+			c.rest = d
+		}
+	}
+	d := now.Sub(at)
+	if at.Before(c.begun) {
+		d -= c.rest
+	}
+	return max(0, d)
 }
 
 // changed logs the beginning and the end of a doubt. c.mu is held.

@@ -272,3 +272,42 @@ func TestClockAfterALongRest(t *testing.T) {
 		d.halt()
 	})
 }
+
+// C18: a clock that is wrong at the start ends no request of the life before; what it says of a long rest is not believed, so
+// that such a request has at most its whole time once more. A short rest counts.
+func TestC18_RequestsAndAClockThatIsWrongAtTheStart(t *testing.T) {
+	for _, tc := range []struct{ rest, jump, later time.Duration }{
+		{time.Second, year, 3 * time.Minute},
+		{time.Second, -year, 3 * time.Minute},
+		{24 * time.Hour, 0, 3 * time.Minute},
+		{3 * time.Minute, 0, time.Minute / 2},
+	} {
+		t.Run(fmt.Sprint(tc.rest, "/", tc.jump), func(t *testing.T) {
+			bridged(t, func(c *crossing) {
+				var off time.Duration
+				c.opts.Now = func() time.Time { return time.Now().Add(off) }
+				c.bridge.Timeout = 5 * time.Minute
+				c.start()
+				c.brokers["a"].Put("SQ1", request(0, ""), request(1, ""))
+				qs := c.take("b", "TQ1", 2)
+				c.empty("a", "SQ1")
+				pass(time.Minute)
+				c.halt()
+				pass(tc.rest)
+				off = tc.jump
+				c.opts.Metrics = prometheus.NewRegistry()
+				c.start()
+				c.outstanding(2)
+				pass(tc.later)
+				c.answer(qs[0], false)
+				c.take("a", "TQ2", 1)
+				pass(c.bridge.Timeout - tc.later)
+				c.outstanding(0)
+				if s := c.status(); s.Timeouts != 1 {
+					t.Errorf("%+v", s)
+				}
+				c.halt()
+			})
+		})
+	}
+}

@@ -118,7 +118,10 @@ type found struct {
 }
 
 // find looks up whose reply p's message is, and reserves the request for it.
-func (t *replies) find(p *parcel) found {
+//
+// What comes again because its settle got lost is dropped, where nothing else would know it: on an exactly-once route its record
+// is kept until then, and waits for it.
+func (t *replies) find(p *parcel, exact bool) found {
 	track, byCorr, ok := bridge.AskedBy(p.m.Corr)
 	d := digest(p.m)
 	t.mu.Lock()
@@ -130,7 +133,7 @@ func (t *replies) find(p *parcel) found {
 	}
 	f := found{e: e, byCorr: byCorr}
 	switch {
-	case !t.bridge.Many && e.repeats(d) && (e.state != askedOpen || e.away(p)):
+	case !t.bridge.Many && e.repeats(d) && (e.state == askedAnswered || e.state == askedReplied && !exact || e.away(p)):
 		t.count.repeat()
 		f.drop, f.known = true, e.state == askedReplied
 	case !t.bridge.Many && (e.state == askedAnswered || e.away(p)):

@@ -44,6 +44,9 @@ func newBridgeMetrics(reg prometheus.Registerer) *bridgeMetrics {
 // unasked is the action for replies that nobody asked for, or for another.
 const unasked = "unasked"
 
+// repeated is the action for replies that their requester has already.
+const repeated = "repeated"
+
 // bridgeCounts are the counters of one bridge.
 type bridgeCounts struct {
 	name                           string
@@ -56,7 +59,7 @@ type bridgeCounts struct {
 }
 
 func (m *bridgeMetrics) of(name string) *bridgeCounts {
-	for _, action := range []string{string(routes.LateDeadLetter), string(routes.LateDeliver), string(routes.LateDrop), unasked} {
+	for _, action := range []string{string(routes.LateDeadLetter), string(routes.LateDeliver), string(routes.LateDrop), unasked, repeated} {
 		m.late.WithLabelValues(name, action) // so that the first one is an increase
 	}
 	return &bridgeCounts{
@@ -77,7 +80,7 @@ func (c *bridgeCounts) late(action string) {
 // repeat counts a reply that its requester has already.
 func (c *bridgeCounts) repeat() {
 	c.repeatedN.Add(1)
-	c.m.late.WithLabelValues(c.name, "repeated").Inc()
+	c.m.late.WithLabelValues(c.name, repeated).Inc()
 }
 
 // status is what the table holds now.

@@ -82,6 +82,7 @@ func (t *replies) unwrite(e *asked) {
 
 // readReplies reads the tables back from the journal.
 func (r *Repeater) readReplies(ctx context.Context) error {
+	r.noteTimes(time.Time{}) // how long nothing ran
 	for _, f := range r.flows() {
 		for _, run := range f.routes {
 			if t := run.replies; t != nil && run.route.Asks != nil && t.lane != nil {
@@ -96,11 +97,10 @@ func (r *Repeater) readReplies(ctx context.Context) error {
 
 // read takes in the records of the table, and writes those that the requests in the lanes lack.
 func (t *replies) read(ctx context.Context, lanes []*lane) error {
-	now, suspect := t.clock.read()
 	b := t.lane.store
 	t.crashed = b.doubtful > 0
 	b.doubtful = 0 // nothing of it is ever sent
-	err := b.eachRecord(func(rec spool.Item, m *adapters.Message) { t.restore(rec, m, now, suspect) })
+	err := b.eachRecord(func(rec spool.Item, m *adapters.Message) { t.restore(rec, m) })
 	var lost []spool.Record
 	for _, l := range lanes {
 		if err != nil || l.store == nil {
@@ -124,7 +124,7 @@ func (t *replies) read(ctx context.Context, lanes []*lane) error {
 		if err != nil {
 			return err
 		}
-		t.restore(spool.Item{Seq: first + uint64(i), Record: rec}, m, now, suspect)
+		t.restore(spool.Item{Seq: first + uint64(i), Record: rec}, m)
 		b.records++
 		b.first = first + uint64(i) + 1
 	}
@@ -153,12 +153,9 @@ func (b *store) eachRecord(each func(rec spool.Item, m *adapters.Message)) error
 	}
 }
 
-// restore makes an entry of a record: what is left of its time is left of it. A clock that is not believed takes nothing.
-func (t *replies) restore(rec spool.Item, m *adapters.Message, now time.Time, suspect bool) {
-	gone := max(0, now.Sub(time.UnixMilli(m.Received)))
-	if suspect {
-		gone = 0
-	}
+// restore makes an entry of a record: what is left of its time is left of it.
+func (t *replies) restore(rec spool.Item, m *adapters.Message) {
+	gone := t.clock.passed(time.UnixMilli(m.Received))
 	if t.readSheet(rec, m, gone) {
 		return
 	}
