@@ -139,11 +139,12 @@ func (c *checker) first(a arrival) {
 	c.highest = max(c.highest, a.number+1)
 }
 
-// order looks at what came late, but in the order in which the daemon got it.
+// order looks at what came late, but in the order in which the daemon got it. A message whose record was changed on the disk, and
+// reported, may still be with its source: then it comes again, behind those that had been received after it.
 func (c *checker) order() {
-	limit := 0
+	limit := c.h.reported
 	if c.h.requeues {
-		limit = c.h.unsettled * (c.h.kills + c.h.losses)
+		limit += c.h.unsettled * (c.h.kills + c.h.losses)
 	}
 	if len(c.late) > limit {
 		for _, text := range c.late {

@@ -58,8 +58,9 @@ func TestCheckerNamesWhatIsWrong(t *testing.T) {
 		"late":                         {func(h *history) { h.arrivals = append(slices.Delete(h.arrivals, 0, 1), one(0)) }, reorder},
 		"ids in the wrong order":       {func(h *history) { h.arrivals[2].id, h.arrivals[3].id = h.arrivals[3].id, h.arrivals[2].id }, reorder},
 		"given out in the wrong order": {func(h *history) { givenLate(h) }, reorder},
-		"given out in the wrong order after a kill": {func(h *history) { givenLate(h); h.kills, h.requeues = 1, true }, ""},
-		"given out in the wrong order by a log":     {func(h *history) { givenLate(h); h.kills = 1 }, reorder},
+		"given out again because its record was damaged": {func(h *history) { givenLate(h); h.reported = 1 }, ""},
+		"given out in the wrong order after a kill":      {func(h *history) { givenLate(h); h.kills, h.requeues = 1, true }, ""},
+		"given out in the wrong order by a log":          {func(h *history) { givenLate(h); h.kills = 1 }, reorder},
 		"swapped after a kill": {func(h *history) {
 			h.arrivals[2], h.arrivals[3] = h.arrivals[3], h.arrivals[2]
 			h.kills, h.requeues = 1, true
