@@ -1,7 +1,7 @@
 # The commands of README and CI. Real brokers are started by internal/testbed on free loopback ports.
 GO         ?= go
 TESTBED     = $(GO) run ./internal/testbed
-TESTFLAGS  ?= -race -count=1 -p 2 -timeout 20m
+TESTFLAGS  ?= -race -count=1 -p 2 -timeout 20m -artifacts -outputdir $(CURDIR)/bin
 STATICCHECK = $(GO) run honnef.co/go/tools/cmd/staticcheck@v0.7.0
 
 # IBM MQ is behind a tag: the binding is C and includes headers by name, which are ours (internal/mqi). With a client of
@@ -15,6 +15,7 @@ export CGO_LDFLAGS := $(or $(CGO_LDFLAGS),-g -O2) -Wl,--as-needed
 
 # make test: all tests, with every broker that can be had here; one line per broker at the end.
 test:
+	@mkdir -p bin # pictures of the console stay in bin/_artifacts
 	$(TESTBED) test -- $(TESTFLAGS) $(TAGS) ./...
 
 # make build: the program, ./posthouse, with every adapter. It needs a C compiler; go build ./cmd/posthouse does not, and

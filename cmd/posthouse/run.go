@@ -23,6 +23,7 @@ import (
 	"github.com/posthouse/posthouse/internal/systemd"
 	"github.com/posthouse/posthouse/repeater"
 	"github.com/posthouse/posthouse/repeater/admin"
+	"github.com/posthouse/posthouse/repeater/console"
 	"github.com/posthouse/posthouse/routes"
 )
 
@@ -118,9 +119,10 @@ func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.O
 		Took:   func(t *routes.Table) { setLevel(level, t.Admin); boundGarbage(len(t.Routes)) },
 		Trying: boss.reloading,
 	})
+	pages := console.New(console.Options{Status: rep.Status, Table: rep.Table, Keeper: keeper, Actions: rep, Version: version, Log: o.Log})
 	srv, err := admin.Listen(table.Admin.Listen, admin.Options{
 		Status: rep.Status, Repeater: rep, Metrics: reg, Bulk: bulk, Families: rep.WriteFamilies, Requests: rep.Requests(),
-		Version: version, Resolve: rep.Resolve, Keeper: keeper, Access: access(table, o.Name), Log: o.Log,
+		Version: version, Resolve: rep.Resolve, Keeper: keeper, Access: access(table, o.Name), Console: pages.Handler(), Log: o.Log,
 	})
 	if err != nil {
 		return fail(exitEnvironment, err)
@@ -132,6 +134,7 @@ func run(ctx context.Context, table *routes.Table, ks routes.Kinds, o repeater.O
 	kctx, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() { keep(kctx, keeper, boss, hup, how.watch) })
+	wg.Go(func() { pages.Run(kctx) })
 	err = spoolAdvice(runBoth(ctx, rep, srv), table, o.Name)
 	stop()
 	wg.Wait()

@@ -33,11 +33,13 @@ var layers = map[string][]string{
 	"adapters/...":         {"adapters"},                       // one folder per kind: none imports another
 	"bridge":               {"adapters"},
 	"routes":               {"adapters", "bridge", "routes/..."},
+	"routes/picture":       {"routes"},
 	"routes/...":           {},
 	"spool":                {"spool/...", "internal/failpoint"},
 	"spool/...":            {"spool", "spool/...", "internal/failpoint"},
 	"repeater":             {"adapters", "bridge", "routes", "spool", "spool/...", "internal/failpoint"},
 	"repeater/admin":       {"repeater", "adapters", "bridge", "routes", "spool"},
+	"repeater/console":     {"repeater", "repeater/admin", "adapters", "routes", "routes/picture"},
 	"cmd/...":              {"..."},
 	"examples":             {},
 	"internal/...":         {"..."},
@@ -109,10 +111,12 @@ var testLayers = map[string][]string{
 	"adapters/...":         {"adapters/adaptertest", "internal/testbed/broker"},
 	"bridge":               {"adapters/..."}, // the real encode and decode of both ends
 	"routes":               {"adapters/..."},
+	"routes/picture":       {},
 	"routes/...":           {},
 	"spool":                {"spool/..."},
 	"spool/...":            {"spool", "spool/..."},
 	"repeater":             {"adapters/mem"},
+	"repeater/console":     {},
 	"repeater/admin":       {"adapters/mem"},
 	"cmd/...":              {"..."},
 	"examples":             {"adapters/adaptertest", "internal/testbed/broker", "internal/mqi/..."}, // for its fault proxy; ours is run as a program

@@ -45,11 +45,19 @@ func test(ctx context.Context, args []string, out, log io.Writer) (int, error) {
 
 // tools fetches what tests need beside brokers, for those who want some, and returns the variables that tell of it.
 func (s *session) tools(ctx context.Context) []string {
-	if len(s.wanted) == 0 || os.Getenv(broker.EnvPromtool) != "" {
+	if len(s.wanted) == 0 {
 		return nil
 	}
-	name, value := broker.PromtoolEnv(ctx, broker.Options{Log: s.log})
-	return []string{name + "=" + value}
+	var env []string
+	for variable, find := range map[string]func(context.Context, broker.Options) (string, string){
+		broker.EnvPromtool: broker.PromtoolEnv, broker.EnvChromium: broker.ChromiumEnv,
+	} {
+		if os.Getenv(variable) == "" {
+			name, value := find(ctx, broker.Options{Log: s.log})
+			env = append(env, name+"="+value)
+		}
+	}
+	return env
 }
 
 // mqUsed says what stood for IBM MQ in a run of go test with args.

@@ -295,9 +295,9 @@ func fetch(ctx context.Context, args []string, _, log io.Writer) (int, error) {
 		fmt.Fprintf(log, "%s is in the cache\n", name)
 	}
 	if len(args) == 0 {
-		if _, err := broker.FetchPromtool(ctx, broker.Options{Log: log}); err != nil {
-			errs = append(errs, err)
-		}
+		_, perr := broker.FetchPromtool(ctx, broker.Options{Log: log})
+		_, cerr := broker.FetchChromium(ctx, broker.Options{Log: log})
+		errs = append(errs, perr, cerr)
 	}
 	return exitOK, errors.Join(errs...)
 }

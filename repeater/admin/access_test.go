@@ -31,7 +31,18 @@ import (
 func guarded(t *testing.T, listen string, a admin.Access) (addr string, d *decider) {
 	t.Helper()
 	d = &decider{n: 2}
-	s, err := admin.Listen(listen, admin.Options{Status: status("up", ""), Metrics: prometheus.NewRegistry(), Resolve: d.resolve, Access: a})
+	return servedAt(t, listen, admin.Options{Status: status("up", ""), Metrics: prometheus.NewRegistry(), Resolve: d.resolve, Access: a}), d
+}
+
+// served runs a server on a port of its own.
+func served(t *testing.T, o admin.Options) (addr string) {
+	t.Helper()
+	return servedAt(t, "127.0.0.1:0", o)
+}
+
+func servedAt(t *testing.T, listen string, o admin.Options) (addr string) {
+	t.Helper()
+	s, err := admin.Listen(listen, o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -44,7 +55,7 @@ func guarded(t *testing.T, listen string, a admin.Access) (addr string, d *decid
 			t.Error(err)
 		}
 	})
-	return s.Addr(), d
+	return s.Addr()
 }
 
 // token is a user with a token in a file.

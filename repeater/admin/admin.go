@@ -5,6 +5,7 @@
 //	          away is "degraded" in the body and never a 503, or an orchestrator would remove the process whose job is
 //	          to survive that outage
 //	/metrics  Prometheus text format
+//	/console/ pages for people (package console)
 //	/version  name, version and configuration hash
 //	/openapi.json  what can be asked below /api/v1/: to look, to steer, to change the configuration
 //	/api/v1/  JSON, and problem+json for errors
@@ -49,8 +50,9 @@ type Options struct {
 
 	Keeper *repeater.Keeper // nil = the configuration is neither shown nor changed here
 
-	Access Access       // who may ask
-	Log    *slog.Logger // nil = discard
+	Console http.Handler // of everything below /console/; nil = there is none
+	Access  Access       // who may ask
+	Log     *slog.Logger // nil = discard
 }
 
 // A Server answers on an address, and on a socket if it has one.
@@ -61,12 +63,15 @@ type Server struct {
 	host  string         // of the address
 	uid   int            // who may use the socket, besides root
 	audit *auditor
+
+	logins logins
 }
 
 func (s *Server) handler() http.Handler {
 	mux := http.NewServeMux()
 	s.register(mux, s.endpoints())
 	mux.HandleFunc("/api/", nothing)
+	s.console(mux)
 	cross := http.NewCrossOriginProtection()
 	cross.SetDenyHandler(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
 		refuse(w, Problem{Status: http.StatusForbidden, Code: "A005", Detail: "a page of another origin may change nothing here", Help: "use posthouse resolve, or send no Origin"})

@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/posthouse/posthouse/routes"
 )
@@ -101,10 +102,18 @@ func (s *Server) isUser(u *routes.AdminUser, r *http.Request) (bool, error) {
 	if u.Certificate != "" && r.TLS != nil && len(r.TLS.VerifiedChains) > 0 && r.TLS.PeerCertificates[0].Subject.CommonName == u.Certificate {
 		return true, nil
 	}
+	if name := s.logins.user(r, time.Now()); name != "" {
+		return name == u.Name, nil
+	}
 	given, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
 	if !ok {
 		return false, nil
 	}
+	return s.hasToken(u, given)
+}
+
+// hasToken reports whether given is the token of u.
+func (s *Server) hasToken(u *routes.AdminUser, given string) (bool, error) {
 	want, has, err := u.ReadToken(s.opts.Access.Getenv)
 	if err != nil || !has {
 		return false, err
@@ -128,7 +137,11 @@ func userName(p peer) string {
 func (s *Server) guard(e *endpoint, next http.HandlerFunc) http.HandlerFunc {
 	return func(w http.ResponseWriter, r *http.Request) {
 		c, err := s.identify(r)
-		r = r.WithContext(context.WithValue(r.Context(), callerKey{}, c))
+		if err != nil && !errors.Is(err, errStray) && isPage(r) {
+			http.Redirect(w, r, loginAt, http.StatusFound)
+			return
+		}
+		r = r.WithContext(s.asGuest(context.WithValue(r.Context(), callerKey{}, c), c))
 		a := s.audit.begin(w, r, e)
 		defer a.end()
 		switch {

@@ -108,7 +108,7 @@ func needTool(ctx context.Context, log io.Writer, tool string) error {
 	if _, err := exec.LookPath(tool); err == nil {
 		return nil
 	}
-	pkg := map[string]string{"java": "default-jre-headless", "javac": "default-jdk-headless", "mvn": "maven", "debootstrap": "debootstrap"}[tool]
+	pkg := map[string]string{"java": "default-jre-headless", "javac": "default-jdk-headless", "mvn": "maven", "debootstrap": "debootstrap", Chromium: "chromium"}[tool]
 	if err := aptInstall(ctx, log, pkg); err != nil {
 		return fmt.Errorf("%s is not in PATH: %w (install it: on Debian, apt-get install %s)", tool, err, pkg)
 	}

@@ -61,6 +61,8 @@ func Fix(name string) string {
 		how, form = "make brokers (needs a JDK 17 or newer and Maven)", "DIRECTORY-OF-JARS"
 	case Promtool:
 		how, form = "make brokers (needs apt-get)", "PATH-OF-PROMTOOL"
+	case Chromium:
+		how, form = "make brokers as root (Debian's package chromium)", "PATH-OF-CHROMIUM"
 	case RabbitMQ4, RabbitMQ3:
 		how = "make brokers as root (needs debootstrap, which root on Debian gets by itself)"
 	}

@@ -1,29 +1,33 @@
-package main
+package picture
 
 import (
+	"cmp"
 	"fmt"
 	"html"
 	"math"
 	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/posthouse/posthouse/routes"
 )
 
-// writeDot writes a graph for Graphviz: https://graphviz.org/doc/info/lang.html.
-func writeDot(b *strings.Builder, g graph) {
+// Dot is the graph for Graphviz: https://graphviz.org/doc/info/lang.html.
+func (g Graph) Dot() string {
+	var b strings.Builder
 	b.WriteString("digraph posthouse {\n  rankdir=LR;\n  node [shape=box, style=rounded];\n")
 	for _, n := range g.Brokers {
-		fmt.Fprintf(b, "  %s [label=%s];\n", dotText(n.Name), dotText(n.Name+"\n"+n.title()))
+		fmt.Fprintf(&b, "  %s [label=%s];\n", dotText(n.Name), dotText(n.Name+"\n"+n.title()))
 	}
 	for _, l := range g.links() {
 		style := ""
 		if l.generated {
 			style = ", style=dashed"
 		}
-		fmt.Fprintf(b, "  %s -> %s [label=%s%s];\n", dotText(g.Brokers[l.from].Name), dotText(g.Brokers[l.to].Name), dotText(strings.Join(l.label(), "\n")), style)
+		fmt.Fprintf(&b, "  %s -> %s [label=%s%s];\n", dotText(g.Brokers[l.from].Name), dotText(g.Brokers[l.to].Name), dotText(strings.Join(l.label(), "\n")), style)
 	}
 	b.WriteString("}\n")
+	return b.String()
 }
 
 // dotText is a quoted text; in it only quotes, backslashes and line breaks mean something.
@@ -35,11 +39,12 @@ func dotText(s string) string {
 	return `"` + strings.Join(lines, `\n`) + `"`
 }
 
-// writeMermaid writes a flow chart: https://mermaid.js.org/syntax/flowchart.html.
-func writeMermaid(b *strings.Builder, g graph) {
+// Mermaid is the graph as a flow chart: https://mermaid.js.org/syntax/flowchart.html.
+func (g Graph) Mermaid() string {
+	var b strings.Builder
 	b.WriteString("flowchart LR\n")
 	for i, n := range g.Brokers {
-		fmt.Fprintf(b, "  b%d[\"%s<br/>%s\"]\n", i, mermaidText(n.Name), mermaidText(n.title()))
+		fmt.Fprintf(&b, "  b%d[\"%s<br/>%s\"]\n", i, mermaidText(n.Name), mermaidText(n.title()))
 	}
 	for _, l := range g.links() {
 		arrow := "-->"
@@ -50,8 +55,9 @@ func writeMermaid(b *strings.Builder, g graph) {
 		for _, name := range l.label() {
 			names = append(names, mermaidText(name))
 		}
-		fmt.Fprintf(b, "  b%d %s|\"%s\"| b%d\n", l.from, arrow, strings.Join(names, "<br/>"), l.to)
+		fmt.Fprintf(&b, "  b%d %s|\"%s\"| b%d\n", l.from, arrow, strings.Join(names, "<br/>"), l.to)
 	}
+	return b.String()
 }
 
 // mermaidText is a text within quotes: entities take the place of what means something there.
@@ -72,7 +78,7 @@ type point struct{ x, y float64 }
 
 // places puts a hub into the middle and its spokes around it, a bus on a line, and everything else on a circle. Brokers that
 // take no part in the topology stand on a line below.
-func (g graph) places() []point {
+func (g Graph) places() []point {
 	n := g.members
 	if n == 0 {
 		n = len(g.Brokers)
@@ -101,27 +107,39 @@ func (g graph) places() []point {
 	return out
 }
 
-// writeSVG draws the graph. What is not between two brokers of the picture does not exist, so nothing is left out but names
+// A Look is how a link is drawn.
+type Look struct {
+	Color string  // as CSS has it; empty = dark blue
+	Width float64 // in pixels; 0 = 1
+	Title string  // instead of the names of the routes
+}
+
+// SVG draws the graph; look says how each link looks, nil = all alike. What is not between two brokers of the picture does not exist, so nothing is left out but names
 // of routes, which stand in the titles of the arrows.
-func writeSVG(b *strings.Builder, g graph) {
+func (g Graph) SVG(look func(Link) Look) string {
+	b, tip := &strings.Builder{}, "context-stroke" // as the line of the arrow, which not every program can
+	if look == nil {
+		look, tip = func(Link) Look { return Look{} }, "#345"
+	}
 	at := g.places()
 	low, high := bounds(at)
 	side := g.side()
 	w, h := high.x-low.x+boxWidth+2*side, high.y-low.y+boxHeight+2*picturePad
 	fmt.Fprintf(b, `<svg xmlns="http://www.w3.org/2000/svg" width="%s" height="%s" viewBox="%s %s %s %s" font-family="sans-serif" font-size="12">`+"\n", px(w), px(h),
 		px(low.x-boxWidth/2-side), px(low.y-boxHeight/2-picturePad), px(w), px(h))
-	b.WriteString(`<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0 8 4 0 8z" fill="#345"/></marker></defs>` + "\n")
+	fmt.Fprintf(b, `<defs><marker id="arrow" viewBox="0 0 8 8" refX="8" refY="4" markerWidth="8" markerHeight="8" orient="auto"><path d="M0 0 8 4 0 8z" fill="%s"/></marker></defs>`+"\n", tip)
 	for _, l := range g.links() {
-		svgLink(b, g, l, at[l.from], at[l.to])
+		svgLink(b, l, look(l), at[l.from], at[l.to])
 	}
 	for i, n := range g.Brokers {
 		svgBox(b, n, at[i], g.Kind == routes.HubAndSpoke && i == 0)
 	}
 	b.WriteString("</svg>\n")
+	return b.String()
 }
 
 // side is the room at the left and the right, where names may stand beside an arrow.
-func (g graph) side() float64 {
+func (g Graph) side() float64 {
 	longest := 0
 	for _, l := range g.links() {
 		for _, name := range l.label() {
@@ -142,7 +160,7 @@ func bounds(ps []point) (low, high point) {
 	return low, high
 }
 
-func svgBox(b *strings.Builder, n graphBroker, p point, hub bool) {
+func svgBox(b *strings.Builder, n Broker, p point, hub bool) {
 	fill := "#eef3f8"
 	if hub {
 		fill = "#d5e4f2"
@@ -153,15 +171,18 @@ func svgBox(b *strings.Builder, n graphBroker, p point, hub bool) {
 }
 
 // svgLink draws an arrow that bends to its right, so that two that go there and back are apart, with the names beside it.
-func svgLink(b *strings.Builder, g graph, l graphLink, from, to point) {
-	dash := ""
-	if l.generated {
-		dash = ` stroke-dasharray="6 3"`
+func svgLink(b *strings.Builder, l Link, look Look, from, to point) {
+	title := look.Title
+	if title == "" {
+		title = l.From + " -> " + l.To + ": " + strings.Join(l.Routes, ", ")
 	}
-	title := svgText(g.Brokers[l.from].Name + " -> " + g.Brokers[l.to].Name + ": " + strings.Join(l.routes, ", "))
+	arrow := func(format string, args ...any) {
+		fmt.Fprintf(b, `<path d="%s" fill="none" stroke="%s"%s%s marker-end="url(#arrow)"><title>%s</title></path>`+"\n",
+			fmt.Sprintf(format, args...), svgText(cmp.Or(look.Color, "#345")), thick(look.Width), dashed(l), svgText(title))
+	}
 	if l.from == l.to {
 		x, y := from.x+boxWidth/2, from.y
-		fmt.Fprintf(b, `<path d="M%s %s c 40 -30 40 30 0 10" fill="none" stroke="#345"%s marker-end="url(#arrow)"><title>%s</title></path>`+"\n", px(x), px(y-5), dash, title)
+		arrow("M%s %s c 40 -30 40 30 0 10", px(x), px(y-5))
 		svgNames(b, l.label(), point{x + 30, y - 14}, "start")
 		return
 	}
@@ -169,13 +190,27 @@ func svgLink(b *strings.Builder, g graph, l graphLink, from, to point) {
 	length := math.Hypot(dx, dy)
 	mid := point{(from.x+to.x)/2 - dy/length*26, (from.y+to.y)/2 + dx/length*26}
 	a, z := edgeOf(from, mid), edgeOf(to, mid)
-	fmt.Fprintf(b, `<path d="M%s %s Q%s %s %s %s" fill="none" stroke="#345"%s marker-end="url(#arrow)"><title>%s</title></path>`+"\n",
-		px(a.x), px(a.y), px(mid.x), px(mid.y), px(z.x), px(z.y), dash, title)
+	arrow("M%s %s Q%s %s %s %s", px(a.x), px(a.y), px(mid.x), px(mid.y), px(z.x), px(z.y))
 	anchor := "middle"
 	if math.Abs(dy) > math.Abs(dx) {
 		anchor = map[bool]string{true: "end", false: "start"}[dy > 0]
 	}
 	svgNames(b, l.label(), mid, anchor)
+}
+
+func thick(width float64) string {
+	if width == 0 {
+		return ""
+	}
+	return ` stroke-width="` + px(width) + `"`
+}
+
+// dashed marks what a topology has generated.
+func dashed(l Link) string {
+	if !l.generated {
+		return ""
+	}
+	return ` stroke-dasharray="6 3"`
 }
 
 func svgNames(b *strings.Builder, names []string, at point, anchor string) {
@@ -195,3 +230,21 @@ func svgText(s string) string { return html.EscapeString(clean(s)) }
 
 // px writes a measure with one digit behind the point at most.
 func px(x float64) string { return strconv.FormatFloat(math.Round(x*10)/10, 'f', -1, 64) }
+
+// clean takes out control characters and what turns the direction of a text.
+func clean(s string) string {
+	return strings.Map(func(r rune) rune {
+		if unicode.Is(unicode.Cc, r) || unicode.Is(unicode.Bidi_Control, r) {
+			return ' '
+		}
+		return r
+	}, s)
+}
+
+// cut shortens s to width characters; the last says that there is more.
+func cut(s string, width int) string {
+	if r := []rune(s); len(r) > width {
+		return string(r[:max(width-1, 0)]) + "~"
+	}
+	return s
+}
