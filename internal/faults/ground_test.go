@@ -110,7 +110,7 @@ func natsGround(t *testing.T) *ground {
 func natsRules() *ground {
 	g := &ground{name: "NATS", rate: 120, window: 256, heartbeat: 2 * time.Second, visits: 10, others: 4, unreachable: []string{"C22"}}
 	if *duration > 0 {
-		g.rate = 550
+		g.rate = 450
 	}
 	return g
 }

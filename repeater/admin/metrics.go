@@ -19,7 +19,7 @@ func (s *Server) metrics() http.Handler {
 	few := promhttp.HandlerFor(s.opts.Metrics, o)
 	all := promhttp.HandlerFor(prometheus.Gatherers{s.opts.Metrics, s.opts.Bulk}, o)
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if expfmt.Negotiate(r.Header).FormatType() != expfmt.TypeTextPlain {
+		if expfmt.NegotiateAccept(r.Header, expfmt.DefaultAcceptedFormats()...).FormatType() != expfmt.TypeTextPlain {
 			all.ServeHTTP(w, r)
 			return
 		}
