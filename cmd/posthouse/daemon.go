@@ -14,6 +14,8 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/posthouse/posthouse/repeater"
+	"github.com/posthouse/posthouse/repeater/admin"
 	"github.com/posthouse/posthouse/routes"
 )
 
@@ -49,12 +51,17 @@ var errNoDaemon = errors.New("no daemon answers")
 
 // ask gets one document from the daemon.
 func ask(ctx context.Context, addr, path string, v any) error {
-	return converse(ctx, http.MethodGet, addr, path, nil, v)
+	return converse(ctx, askTimeout, http.MethodGet, addr, path, nil, v)
+}
+
+// order tells the daemon to do something that may wait for routes to end.
+func order(ctx context.Context, addr, path string, say, v any) error {
+	return converse(ctx, reloadTimeout, http.MethodPost, addr, path, say, v)
 }
 
 // converse makes one request, whose body is say as JSON unless that is nil, and decodes the answer into v.
-func converse(ctx context.Context, method, addr, path string, say, v any) error {
-	ctx, cancel := context.WithTimeout(ctx, askTimeout)
+func converse(ctx context.Context, limit time.Duration, method, addr, path string, say, v any) error {
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	var body io.Reader
 	if say != nil {
@@ -124,6 +131,65 @@ func decodeAnswer(resp *http.Response, addr, path string, body []byte, v any) er
 	return advise(exitRuntime, p.Code, p.Detail, p.Help, nil)
 }
 
+// daemonFlags are those of a command that talks to the running daemon and nobody else.
+type daemonFlags struct {
+	file, admin, repeater *string
+	output                string
+}
+
+func (f *daemonFlags) register(c *cobra.Command, outputs ...string) {
+	f.file, f.admin, f.repeater = configFlag(c), adminFlag(c), repeaterFlag(c, "whose daemon to ask, in a file for several")
+	wordFlag(c, &f.output, "output", "o", "what to print", outputs...)
+}
+
+// answers prints what do has found out at the daemon's address.
+func (f *daemonFlags) answers(c *cobra.Command, do func(ctx context.Context, addr string) (reply, error)) error {
+	var r reply
+	addr, err := lookAt(*f.file, *f.admin, *f.repeater, c.ErrOrStderr())
+	if err == nil {
+		r, err = do(c.Context(), addr)
+	}
+	return finish(c, f.output, r, err)
+}
+
+// passed is the reply with a document of the daemon, which is passed on to programs as it came: it may be of another version.
+func passed[T any](ctx context.Context, addr, path string, summary func(*T) string, text func(*T) string) (reply, error) {
+	var raw json.RawMessage
+	if err := ask(ctx, addr, path, &raw); err != nil {
+		return reply{}, err
+	}
+	v := new(T)
+	if err := json.Unmarshal(raw, v); err != nil {
+		return reply{}, advise(exitEnvironment, codeNoDaemon, "what answers at "+addr+" is no posthouse", "say where the daemon listens: --admin HOST:PORT", err)
+	}
+	return reply{summary: summary(v), result: raw, text: func(w io.Writer) error { _, err := io.WriteString(w, text(v)); return err }}, nil
+}
+
+// steerFlags are those of a command that tells routes, lanes or brokers what to do.
+type steerFlags struct {
+	daemonFlags
+	reason string
+	dry    bool
+}
+
+func (f *steerFlags) register(c *cobra.Command) {
+	f.daemonFlags.register(c, "text", "json")
+	c.Flags().StringVar(&f.reason, "reason", "", "why, for the log and the status")
+	c.Flags().BoolVar(&f.dry, "dry-run", false, "only say what would be done")
+}
+
+// tell sends the order to path.
+func (f *steerFlags) tell(ctx context.Context, addr, path string, v any) error {
+	return order(ctx, addr, path+dryQuery(f.dry), admin.Steering{Reason: f.reason}, v)
+}
+
+func dryQuery(dry bool) string {
+	if dry {
+		return "?dry_run=1"
+	}
+	return ""
+}
+
 // A view is the daemon's status, as far as people are shown it. It is decoded from the document and not from the type of
 // the repeater: the daemon may be of another version.
 type view struct {
@@ -163,10 +229,11 @@ type orphanView struct {
 }
 
 type routeView struct {
-	Name   string     `json:"name"`
-	State  string     `json:"state"`
-	Source endView    `json:"source"`
-	Lanes  []laneView `json:"lanes"`
+	Name   string             `json:"name"`
+	State  string             `json:"state"`
+	Source endView            `json:"source"`
+	Told   *repeater.Standing `json:"told"`
+	Lanes  []laneView         `json:"lanes"`
 }
 
 type endView struct {
@@ -190,4 +257,6 @@ type laneView struct {
 	Held      int64      `json:"held_messages"`
 	LastError string     `json:"last_error"`
 	Share     *shareView `json:"share"`
+
+	Told *repeater.Standing `json:"told"`
 }

@@ -32,3 +32,21 @@ func (w *word) Set(s string) error {
 	*w.value = s
 	return nil
 }
+
+// group makes c the parent of commands: alone it shows its help, and it refuses a misspelt one.
+func group(c *cobra.Command, commands ...*cobra.Command) *cobra.Command {
+	c.Args = cobra.ArbitraryArgs // or cobra answers a misspelt command with the help and a 0
+	c.RunE = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return c.Help()
+		}
+		err := fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
+		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
+			err = fmt.Errorf("%w: did you mean %s?", err, strings.Join(near, " or "))
+		}
+		return fail(exitConfig, err)
+	}
+	c.SuggestionsMinimumDistance = 2
+	c.AddCommand(commands...)
+	return c
+}

@@ -46,8 +46,7 @@ wrong with the file it is refused as a whole, with the findings of posthouse che
 func configCommand() *cobra.Command {
 	c := &cobra.Command{Use: "config", Short: "Show the configuration of the running daemon and those before it, and go back to one",
 		Example: "  posthouse config show\n  posthouse config history\n  posthouse config rollback 6"}
-	c.AddCommand(configShowCommand(), configHistoryCommand(), configRollbackCommand())
-	return c
+	return group(c, configShowCommand(), configHistoryCommand(), configRollbackCommand())
 }
 
 // A configView is what runs.
@@ -183,9 +182,7 @@ func changeConfig(c *cobra.Command, file, address, name, path string, dry bool, 
 	if err != nil {
 		return reply{}, err
 	}
-	if dry {
-		path += "?dry_run=1"
-	}
+	path += dryQuery(dry)
 	var out outcomeView
 	if err := post(c.Context(), addr, path, match, body, &out); err != nil {
 		return reply{}, err
@@ -205,7 +202,7 @@ func runningNow(ctx context.Context, addr string) (etag string, err error) {
 	const path = "/api/v1/config"
 	ctx, cancel := context.WithTimeout(ctx, askTimeout)
 	defer cancel()
-	req, err := http.NewRequestWithContext(ctx, http.MethodHead, "http://"+addr+path, nil)
+	req, err := http.NewRequestWithContext(ctx, http.MethodHead, baseURL(addr)+path, nil)
 	if err == nil {
 		if resp, _, err := answerTo(req, addr); err == nil && resp.StatusCode == http.StatusOK {
 			return resp.Header.Get("ETag"), nil

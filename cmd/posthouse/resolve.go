@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,7 +16,8 @@ import (
 )
 
 func resolveCommand() *cobra.Command {
-	var output, reason string
+	var f daemonFlags
+	var reason string
 	c := &cobra.Command{
 		Use: "resolve ROUTE/TARGET ACTION --reason TEXT", Short: "Decide about what a lane of the running daemon holds", Args: cobra.ExactArgs(2),
 		Long: `Decides about the messages that a lane of the running daemon holds; posthouse status shows which, and why. ACTION is
@@ -33,26 +35,24 @@ Exit 1 if the daemon refuses (no such lane, nothing held), 2 for usage, 3 if no 
 		Example: `  posthouse resolve orders/kafka retry --reason "quota raised, ticket 4711"
   posthouse resolve -c topology.yaml orders/kafka dead-letter --reason "asked the sender: a test message"
   posthouse resolve --admin 127.0.0.1:7421 orders/kafka retry --reason "mended" -o json`,
-		ValidArgsFunction: func(_ *cobra.Command, args []string, _ string) ([]string, cobra.ShellCompDirective) {
-			if len(args) != 1 {
-				return nil, cobra.ShellCompDirectiveNoFileComp
-			}
-			return actionWords(), cobra.ShellCompDirectiveNoFileComp
-		},
 	}
-	file, address, name := configFlag(c), adminFlag(c), repeaterFlag(c, "whose daemon to ask, in a file for several")
-	wordFlag(c, &output, "output", "o", "what to print", "text", "json")
+	f.register(c, "text", "json")
 	c.Flags().StringVar(&reason, "reason", "", "why, for the log and the dead letter; required")
-	c.RunE = func(c *cobra.Command, args []string) error {
-		var r reply
-		path, err := resolvePath(args[0], args[1], reason)
-		if err == nil {
-			var addr string
-			if addr, err = lookAt(*file, *address, *name, c.ErrOrStderr()); err == nil {
-				r, err = resolve(c, addr, path, admin.Decision{Action: repeater.Action(args[1]), Reason: reason})
-			}
+	lanes := f.complete(laneNames)
+	c.ValidArgsFunction = func(c *cobra.Command, args []string, start string) ([]string, cobra.ShellCompDirective) {
+		if len(args) == 1 {
+			return actionWords(), cobra.ShellCompDirectiveNoFileComp
 		}
-		return finish(c, output, r, err)
+		return lanes(c, args, start)
+	}
+	c.RunE = func(c *cobra.Command, args []string) error {
+		path, err := resolvePath(args[0], args[1], reason)
+		if err != nil {
+			return finish(c, f.output, reply{}, err)
+		}
+		return f.answers(c, func(ctx context.Context, addr string) (reply, error) {
+			return resolve(ctx, addr, path, admin.Decision{Action: repeater.Action(args[1]), Reason: reason})
+		})
 	}
 	return c
 }
@@ -78,9 +78,9 @@ func resolvePath(lane, action, reason string) (string, error) {
 	return "/api/v1/lanes/" + url.PathEscape(route) + "/" + url.PathEscape(target) + "/resolve", nil
 }
 
-func resolve(c *cobra.Command, addr, path string, d admin.Decision) (reply, error) {
+func resolve(ctx context.Context, addr, path string, d admin.Decision) (reply, error) {
 	var done admin.Resolved
-	if err := converse(c.Context(), http.MethodPost, addr, path, d, &done); err != nil {
+	if err := converse(ctx, askTimeout, http.MethodPost, addr, path, d, &done); err != nil {
 		return reply{}, err
 	}
 	return reply{summary: fmt.Sprintf("lane %s: %s, %s", clean(done.Lane), done.Action, messages(int64(done.Messages))), result: done}, nil

@@ -23,20 +23,7 @@ Exit 3 with E101 says who has it.`,
 		Example: `  posthouse spool ls -c topology.yaml
   posthouse spool verify --dir /var/lib/posthouse/spool/posthouse`,
 	}
-	c.Args = cobra.ArbitraryArgs // or cobra answers a misspelt command with the help and a 0
-	c.RunE = func(c *cobra.Command, args []string) error {
-		if len(args) == 0 {
-			return c.Help()
-		}
-		err := fmt.Errorf("unknown command %q for %q", args[0], c.CommandPath())
-		if near := c.SuggestionsFor(args[0]); len(near) > 0 {
-			err = fmt.Errorf("%w: did you mean %s?", err, strings.Join(near, " or "))
-		}
-		return fail(exitConfig, err)
-	}
-	c.SuggestionsMinimumDistance = 2
-	c.AddCommand(lsCommand(), orphansCommand(), verifyCommand(), dumpCommand(), exportCommand(), purgeCommand(), acknowledgeCommand(), salvageCommand())
-	return c
+	return group(c, lsCommand(), orphansCommand(), verifyCommand(), dumpCommand(), exportCommand(), purgeCommand(), acknowledgeCommand(), salvageCommand())
 }
 
 // A lane of a listing.

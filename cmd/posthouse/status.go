@@ -220,6 +220,14 @@ func (l *laneView) row(now time.Time) []string {
 
 // fit cuts names at their end and errors at their beginning, so that a line has at most width characters.
 func (t *table) fit(width int) {
+	last := len(t.head) - 1
+	if room := t.shrink(width, tail); room < len(t.head[last]) {
+		t.head[last] = "ERROR"
+	}
+}
+
+// shrink is fit with another way to shorten the last column, and returns the width of that.
+func (t *table) shrink(width int, shorten func(string, int) string) int {
 	t.gap = 1
 	last := len(t.head) - 1
 	room := width - last*t.gap
@@ -228,19 +236,16 @@ func (t *table) fit(width int) {
 	}
 	names := min(t.width(0), max(room-errorWidth, nameWidth))
 	for _, row := range t.rows {
-		row[0], row[last] = cut(row[0], names), tail(row[last], room-names)
+		row[0], row[last] = cut(row[0], names), shorten(row[last], room-names)
 	}
-	t.head[last] = map[bool]string{true: t.head[last], false: "ERROR"}[room-names >= len(t.head[last])]
+	return room - names
 }
 
 // troubles are the lines below the table: the journal, what is not up, what is held, and orphans.
 func (v *view) troubles() []string {
 	out := slices.Concat(v.Config.troubles(), v.Spool.troubles(), v.Clock.troubles())
 	for _, r := range v.Routes {
-		out = append(out, r.Source.trouble("source of "+r.Name)...)
-		for _, l := range r.Lanes {
-			out = append(out, l.troubles()...)
-		}
+		out = append(out, r.troubles()...)
 	}
 	if v.Spool != nil {
 		for _, o := range v.Spool.Orphans {
@@ -314,10 +319,12 @@ func (e *endView) trouble(what string) []string {
 func (l *laneView) troubles() []string {
 	out := l.Link.trouble("target of " + l.Name)
 	// What the link says explains these states; the others have a reason of their own.
-	if s := l.State; s == "full" || s == "failed" || s == "paused" || (s == "spooling" || s == "held" && l.Held == 0) && len(out) == 0 {
+	if s := l.State; s == "full" || s == "failed" || s == "paused" && l.Told == nil || (s == "spooling" || s == "held" && l.Held == 0) && len(out) == 0 {
 		out = append(out, fmt.Sprintf("lane %s is %s since %s: %s", l.Name, s, stamp(l.Since), orUnknown(l.LastError)))
 	}
-	if l.State == "paused" {
+	if l.Told != nil {
+		out = append(out, toldTrouble("lane "+l.Name, l.Name, l.Told)...)
+	} else if l.State == "paused" {
 		out = append(out, fmt.Sprintf("  = help: break the circle and start again, or let it go on: posthouse resolve %s retry --reason TEXT", l.Name))
 	}
 	if l.Held > 0 {
