@@ -31,7 +31,7 @@ func (b *store) feeding(post context.Context) (end func()) {
 
 // feed puts records into the lane's queue, in their order, as long as a target is in use, and until the lane passes and has
 // none. What it has fed and what got no answer is read again by the next one. It holds no more than a window and a batch in
-// memory.
+// memory (mayFeed).
 func (b *store) feed(ctx context.Context) {
 	r := b.j.Reader(1)
 	b.l.mu.Lock()
@@ -68,11 +68,15 @@ func (b *store) drained() bool {
 // hasRoom blocks until another record may be fed, and reports false when ctx ends.
 func (b *store) hasRoom(ctx context.Context) bool {
 	for ctx.Err() == nil {
-		_, due := b.dueHeld()
-		if b.mayFeed() || isDue(due) {
+		_, at := b.dueHeld()
+		due := isDue(at)
+		if b.mayFeed(due) {
 			return true
 		}
-		_ = b.await(ctx, nil, due) // ctx's end ends the loop
+		if due {
+			at = time.Time{} // only room lets it go
+		}
+		_ = b.await(ctx, nil, at) // ctx's end ends the loop
 	}
 	return false
 }
@@ -80,9 +84,15 @@ func (b *store) hasRoom(ctx context.Context) bool {
 // isDue reports whether a record that was set aside may be tried again.
 func isDue(due time.Time) bool { return !due.IsZero() && !due.After(time.Now()) }
 
-func (b *store) mayFeed() bool {
+// mayFeed reports whether memory has room for another record: one that was set aside and is due needs it like any other, for
+// hundreds of them may be due at once. Where what is set aside keeps the window shut, nothing that was fed would ever leave:
+// then it goes beyond the bound.
+func (b *store) mayFeed(due bool) bool {
 	b.l.mu.Lock()
 	defer b.l.mu.Unlock()
+	if due && b.shut() {
+		return b.failed == nil
+	}
 	ahead := b.l.limits().Batch.Count
 	if b.l.tx { // the next transaction gathers while one is under way
 		ahead = b.l.window()

@@ -552,12 +552,6 @@ func (l *ledger) bounded() {
 	if l.once || l.atMost {
 		ahead = 4*l.route.InFlight + 8 // the next transaction, and what is tried again
 	}
-	switch {
-	case l.hold != nil:
-		ahead += l.total // what was set aside and is due again
-	case l.route.Order == routes.OrderPerKey:
-		ahead += l.route.InFlight // what was refused is tried again ahead of what has been read
-	}
 	for _, lane := range l.lanes() {
 		if lane.InFlight > l.route.InFlight || lane.Waiting+lane.InFlight > l.route.Prefetch+l.route.InFlight+max(ahead, l.route.Batch.Count) {
 			l.t.Errorf("%s: %d waiting, %d in flight", lane.Name, lane.Waiting, lane.InFlight)

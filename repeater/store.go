@@ -161,12 +161,19 @@ func (b *store) backlog() uint64 { return uint64(max(0, b.records-int64(b.kept))
 // uncertain is how many records a crash now would leave in doubt, besides those in flight: what the target has and the
 // journal does not know, and what it has refused behind the last mark. They count as in flight, so that after a crash a
 // window behind the last mark holds everything that may have been sent. lane.mu is held.
-func (b *store) uncertain() int {
+func (b *store) uncertain() int { return b.unmarked + b.asideBehind() }
+
+// asideBehind is how much of the window is taken by what was refused behind the last mark. lane.mu is held.
+func (b *store) asideBehind() int {
 	if b.l.keyed() {
-		return b.unmarked + max(0, b.heldBehind()+b.parkedBehind()-mostPassed)
+		return max(0, b.heldBehind()+b.parkedBehind()-mostPassed)
 	}
-	return b.unmarked + b.heldBehind()
+	return b.heldBehind()
 }
+
+// shut reports whether what is set aside takes the whole window, so that nothing else can be sent before it is tried again.
+// Transactions have no such window. lane.mu is held.
+func (b *store) shut() bool { return !b.l.tx && b.asideBehind() >= b.l.window() }
 
 // inDoubtAfterACrash is how many records behind the last mark may have been sent when the repeater dies.
 func (b *store) inDoubtAfterACrash() int {
