@@ -44,8 +44,9 @@ type reloads struct{ n, spooled, slow, away, renamed int }
 // changes makes reloads.
 type changes struct {
 	*ledger
-	rng  *rand.Rand
-	done *reloads
+	rng     *rand.Rand
+	done    *reloads
+	unknown float64 // sends without an answer, up to the last reload
 }
 
 // one reloads a table with something changed, while messages come.
@@ -92,6 +93,20 @@ func (c *changes) one() string {
 	return c.do(what, next)
 }
 
+// doubt reports whether a send has got no answer since it was last asked. Such a message may have arrived, and without a spool
+// the end of its session gives it back to its source, which gives it out as another one. That takes no longer than what is left
+// of the confirm timeout.
+func (c *changes) doubt() bool {
+	before := c.unknown
+	c.unknown = 0
+	for _, reg := range c.regs {
+		for _, reason := range []string{"reason=unreachable", "reason=unknown"} {
+			c.unknown += metric(c.t, reg, "posthouse_route_retries_total", reason)
+		}
+	}
+	return c.unknown > before
+}
+
 // goAndCome takes the route away for a while.
 func (c *changes) goAndCome() string {
 	next, back := c.next(), c.next()
@@ -134,8 +149,11 @@ func (c *changes) do(what string, next *routes.Table) string {
 			c.breaks[name]++
 		}
 	}
-	if took > 10*time.Second { // something was broken, and so the end of the sessions was none in order
+	slow, doubt := took > 10*time.Second, c.doubt()
+	if slow {
 		c.done.slow++
+	}
+	if slow || doubt { // something was broken, and so the end of the sessions was none in order
 		for name := range c.brokers {
 			c.breaks[name]++
 		}
