@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"io"
+	"slices"
 	"strings"
 	"time"
 
@@ -55,6 +56,22 @@ func laneNames(v *view) (names []string) {
 		}
 	}
 	return names
+}
+
+// endNames are the brokers that some route has an end at.
+func endNames(v *view) (names []string) {
+	for _, r := range v.Routes {
+		ends := []endView{r.Source}
+		for _, l := range r.Lanes {
+			ends = append(ends, l.Link)
+		}
+		for _, e := range ends {
+			broker, _, _ := strings.Cut(e.Address, "/")
+			names = append(names, broker)
+		}
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
 }
 
 func routeAndLaneNames(v *view) []string { return append(routeNames(v), laneNames(v)...) }

@@ -102,7 +102,7 @@ func rootCommand() *cobra.Command {
   posthouse run -c topology.yaml                   run the routes of a file`,
 	}
 	root.AddCommand(runCommand(), checkCommand(), adaptersCommand(), schemaCommand(), explainCommand(), topologyCommand(), evalCommand(), testCommand(), sendCommand(), receiveCommand(), requestCommand(),
-		demoCommand(), statusCommand(), routeCommand(), resolveCommand(), reloadCommand(), configCommand(), diffCommand(), spoolCommand(), versionCommand(), completionCommand())
+		demoCommand(), statusCommand(), routeCommand(), dlqCommand(), linkCommand(), resolveCommand(), reloadCommand(), configCommand(), diffCommand(), spoolCommand(), versionCommand(), completionCommand())
 	root.CompletionOptions.DisableDefaultCmd = true
 	return root
 }

@@ -22,9 +22,13 @@ type picky struct {
 	js         jetstream.JetStream // of b
 }
 
-// newPicky starts a daemon with two embedded servers.
-func newPicky(t *testing.T) *picky {
+// newPicky starts a daemon with two embedded servers. Its route has keys of its own instead of the strict order, if they are
+// given.
+func newPicky(t *testing.T, keys ...string) *picky {
 	t.Helper()
+	if keys == nil {
+		keys = []string{"order: strict"}
+	}
 	var free []string
 	for range 3 {
 		ln := listen(t)
@@ -39,7 +43,7 @@ routes:
   - name: orders
     from: { broker: a, stream: ORDERS, subject: orders, create: true }
     to: { broker: b, subject: x, create: true, stream: X }
-    order: strict
+    `+strings.Join(keys, "\n    ")+`
 spool: { dir: spool, segment_size: 1MiB }
 admin: { listen: "`+free[2]+`", log: { level: warn } }
 `)}

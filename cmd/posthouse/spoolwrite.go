@@ -34,11 +34,11 @@ func (f *changeFlags) register(c *cobra.Command) {
 }
 
 // agreed asks on a terminal, unless --yes was given.
-func (f *changeFlags) agreed(c *cobra.Command, what string) error {
-	if f.yes {
+func agreed(c *cobra.Command, yes bool, output, what string) error {
+	if yes {
 		return nil
 	}
-	if !terminal(c.InOrStdin()) || f.output == "json" {
+	if !terminal(c.InOrStdin()) || output == "json" {
 		return advise(exitConfig, "", what+": that needs --yes where nobody can be asked", "try it first with --dry-run", nil)
 	}
 	fmt.Fprintf(c.ErrOrStderr(), "%s. Do it? [y/N] ", what)
@@ -153,7 +153,7 @@ func (f *purgeFlags) purge(c *cobra.Command, lane string) (*purged, error) {
 		if err := p.count(c, j, d); err != nil || f.dry {
 			return err
 		}
-		if err := f.agreed(c, p.plan()); err != nil {
+		if err := agreed(c, f.yes, f.output, p.plan()); err != nil {
 			return err
 		}
 		err := p.do(c.Context(), d)

@@ -102,6 +102,31 @@ func TestProgressOnATerminal(t *testing.T) {
 	}
 }
 
+// TestDiscardAfterAYes: the question is asked on the terminal and the answer counts.
+func TestDiscardAfterAYes(t *testing.T) {
+	p := newBurying(t, 1)
+	for _, c := range []struct {
+		answer string
+		code   int
+		left   uint64
+	}{{"n\n", exitConfig, 1}, {"y\n", 0, 0}} {
+		s := terminalOf(t)
+		code := make(chan int, 1)
+		var out bytes.Buffer
+		go func() {
+			code <- execute([]string{"dlq", "discard", "-c", p.file, "orders", "--all", "--why", "x"}, s.tty, &out, s.tty)
+		}()
+		s.shows(t, "1 dead letter of route orders will be given up for good. Do it? [y/N] ")
+		if _, err := io.WriteString(s.keys, c.answer); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-code; got != c.code {
+			t.Errorf("%q: exit %d, want %d: %s", c.answer, got, c.code, out.String())
+		}
+		eventually(t, fmt.Sprintf("after %q %d dead letters are left", c.answer, c.left), func() bool { return p.deadNow() == c.left })
+	}
+}
+
 // TestWatchOnATerminal: the status is redrawn in place.
 func TestWatchOnATerminal(t *testing.T) {
 	t.Setenv("TERM", "xterm")

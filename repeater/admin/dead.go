@@ -21,9 +21,10 @@ type DeadOrder struct {
 
 // A Place is where messages are moved to.
 type Place struct {
-	Broker string `json:"broker"`
-	Queue  string `json:"queue,omitempty"` // one of the two
-	Topic  string `json:"topic,omitempty"`
+	Broker  string `json:"broker"`
+	Queue   string `json:"queue,omitempty"` // one of the three, as the broker has it
+	Topic   string `json:"topic,omitempty"`
+	Subject string `json:"subject,omitempty"`
 }
 
 // A DeadRoute is a route with its dead letters.
@@ -123,12 +124,15 @@ func (s *Server) bury(w http.ResponseWriter, r *http.Request, action repeater.De
 
 // address is p as an address; false if it names none.
 func (p *Place) address(to *adapters.Address) bool {
-	if p == nil || p.Broker == "" || (p.Queue == "") == (p.Topic == "") {
+	if p == nil || p.Broker == "" {
 		return false
 	}
-	*to = adapters.Address{Broker: p.Broker, Form: adapters.Queue, Name: p.Queue}
-	if p.Topic != "" {
-		to.Form, to.Name = adapters.Topic, p.Topic
+	found := 0
+	for form, name := range map[adapters.Form]string{adapters.Queue: p.Queue, adapters.Topic: p.Topic, adapters.Subject: p.Subject} {
+		if name != "" {
+			*to = adapters.Address{Broker: p.Broker, Form: form, Name: name}
+			found++
+		}
 	}
-	return true
+	return found == 1
 }

@@ -307,6 +307,7 @@ func TestSteeringProblems(t *testing.T) {
 		{"GET", "/api/v1/spools/orders/b/messages/7", ``, 404, "A012"}, {"GET", "/api/v1/spools/orders/b/messages/x", ``, 400, "A014"},
 		{"POST", "/api/v1/dlq/bills/retry", `{"all": true}`, 404, "R011"}, {"POST", "/api/v1/dlq/orders/retry", `{}`, 400, "A014"},
 		{"POST", "/api/v1/dlq/orders/move", `{"all": true}`, 400, "A014"}, {"POST", "/api/v1/dlq/orders/move", `{"all": true, "to": {"broker": "a"}}`, 400, "A014"},
+		{"POST", "/api/v1/dlq/orders/move", `{"all": true, "to": {"broker": "a", "topic": "x", "subject": "x"}}`, 400, "A014"},
 		{"POST", "/api/v1/routes/orders/pause", `{"reason": "` + strings.Repeat("x", 1<<19) + `"}`, 413, "A006"},
 	} {
 		var p admin.Problem
