@@ -209,7 +209,7 @@ func TestEveryExampleIsCheckedAndHasATest(t *testing.T) {
 		t.Fatalf("%v, %v", files, err)
 	}
 	var src []byte
-	for _, f := range []string{"routes_test.go", "topology_test.go", "bridges_test.go"} {
+	for _, f := range []string{"routes_test.go", "topology_test.go", "bridges_test.go", "ibmmq_test.go"} {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"net/url"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +31,7 @@ func newTracer(ctx context.Context, a routes.Tracing, repeater string, log *slog
 	if a.Endpoint == "" {
 		return nil, func() {}, nil
 	}
-	out, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(a.Endpoint))
+	out, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(tracesAt(a.Endpoint)))
 	if err != nil {
 		return nil, nil, fmt.Errorf("admin.tracing: %w", err)
 	}
@@ -50,6 +52,15 @@ func newTracer(ctx context.Context, a routes.Tracing, repeater string, log *slog
 			otel.Handle(err)
 		}
 	}, nil
+}
+
+// tracesAt is where a collector takes traces: at the path of the OTLP specification (OTLP/HTTP request), unless the file names another.
+func tracesAt(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil || strings.Trim(u.Path, "/") != "" {
+		return endpoint
+	}
+	return u.JoinPath("v1", "traces").String()
 }
 
 // sampler lets the message's own context decide where there is one, and for the send of a spooled message, which begins a new
