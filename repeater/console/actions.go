@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -82,8 +83,12 @@ func (c *Console) lettersOf(r *http.Request) (view, error) {
 		Reason, Filter string
 		Brokers        []string
 		Whole          bool
-	}{s, page, q.Get("reason"), q.Get("filter"), brokers, whole}}, nil
+		Forms          []adapters.Form
+	}{s, page, q.Get("reason"), q.Get("filter"), brokers, whole, forms}}, nil
 }
+
+// forms are those that dead letters can be moved to.
+var forms = []adapters.Form{adapters.Queue, adapters.Topic, adapters.Subject}
 
 // errNothing says that no message was chosen.
 var errNothing = errors.New("no message was chosen: tick some, or all of them")
@@ -133,12 +138,9 @@ func askOf(r *http.Request) (a repeater.DeadAsk, err error) {
 	}
 	switch a.Action {
 	case repeater.DeadMove:
-		a.To = adapters.Address{Broker: r.PostForm.Get("broker"), Form: adapters.Queue, Name: strings.TrimSpace(r.PostForm.Get("name"))}
-		if r.PostForm.Get("form") == "topic" {
-			a.To.Form = adapters.Topic
-		}
-		if a.To.Name == "" {
-			return a, errors.New("it is not said where to: name a queue or a topic")
+		a.To = adapters.Address{Broker: r.PostForm.Get("broker"), Form: adapters.Form(r.PostForm.Get("form")), Name: strings.TrimSpace(r.PostForm.Get("name"))}
+		if !slices.Contains(forms, a.To.Form) || a.To.Name == "" {
+			return a, errors.New("it is not said where to: name a queue, a topic or a subject")
 		}
 	case repeater.DeadDiscard:
 		n := len(a.Seqs)
