@@ -143,8 +143,13 @@ func (x *trial) counted(st status, all int) {
 		return
 	}
 	// What the last daemon has forwarded is what it found in the journal and what it received. A killed one may have had
-	// more confirmed than its last status said, and what it had not noted as done is sent again.
-	x.add(within("forwarded by all daemons", x.before.Forwarded+l.Forwarded, 0, ids+window*x.h.kills),
+	// more confirmed than its last status said, and what it had not noted as done is sent again; where each message arrives once,
+	// that is also what its source had not been known to have taken note of.
+	most := window * x.h.kills
+	if x.r.once {
+		most += 2 * prefetch * x.h.kills
+	}
+	x.add(within("forwarded by all daemons", x.before.Forwarded+l.Forwarded, 0, ids+most),
 		exactly("damaged or missing records", len(st.Spool.Recovery.Damage)+len(st.Spool.Recovery.Missing), 0))
 	if x.found >= 0 {
 		x.add(exactly("forwarded by the last daemon", l.Forwarded, x.found+l.received-max(0, m.sum(metricDuplicates, x.route(), `kind="dropped"`))),
