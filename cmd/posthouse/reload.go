@@ -150,8 +150,14 @@ would be done, and needs --yes or an answer on a terminal.`,
 		if err != nil || dry {
 			return finish(c, output, r, err)
 		}
-		if !yes {
+		switch asks := terminal(c.InOrStdin()) && output != "json"; {
+		case yes:
+		case !asks:
 			return finish(c, output, r, advise(exitConfig, "", "nothing was changed", "say --yes", nil))
+		default:
+			if err := errors.Join(r.text(c.ErrOrStderr()), agreed(c, yes, output, fmt.Sprintf("the daemon will run generation %d again", n))); err != nil {
+				return err
+			}
 		}
 		r, err = changeConfig(c, *file, *address, *name, path, false, body)
 		return finish(c, output, r, err)

@@ -127,6 +127,31 @@ func TestDiscardAfterAYes(t *testing.T) {
 	}
 }
 
+// TestRollbackAfterAYes: on a terminal what would change is shown, and done when the answer is yes.
+func TestRollbackAfterAYes(t *testing.T) {
+	c := newChanging(t)
+	start(t, c.file, c.addr)
+	eventually(t, "the daemon has its first generation", func() bool { return c.config().Generation == 1 })
+	c.write(c.text(8, ""))
+	posthouse(t, "reload", "-c", c.file).want(t, 0, "generation 2 runs")
+	for answer, want := range map[string]int{"n\n": exitConfig, "y\n": 0} {
+		s, code := terminalOf(t), make(chan int, 1)
+		go func() {
+			code <- execute([]string{"config", "rollback", "1", "-c", c.file}, s.tty, io.Discard, s.tty)
+		}()
+		s.shows(t, "the daemon will run generation 1 again. Do it? [y/N] ")
+		if _, err := io.WriteString(s.keys, answer); err != nil {
+			t.Fatal(err)
+		}
+		if got := <-code; got != want {
+			t.Errorf("%q: exit %d, want %d", answer, got, want)
+		}
+	}
+	if v := c.config(); v.Generation != 3 {
+		t.Errorf("generation %d runs, want 3: one no, one yes", v.Generation)
+	}
+}
+
 // TestWatchOnATerminal: the status is redrawn in place.
 func TestWatchOnATerminal(t *testing.T) {
 	t.Setenv("TERM", "xterm")
